@@ -1,0 +1,190 @@
+"""The ends of a job. Each is one statement: the status, the money and what to tell the customer.
+
+`complete` captures (held → revenue); all other ends release (held → user). Which rows end is
+decided by one conditional UPDATE, so of two ends that race only one finds its row. Where many
+jobs end at once the balance rows are locked in the order of user ids: two sweeps cannot
+deadlock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import asyncpg
+
+from rei_core.db import Connection
+from rei_core.jobs.model import EndedJob, Output
+
+COMPLETE = """
+WITH ended AS (
+    UPDATE jobs
+    SET status = 'completed', finished_at = now(), lease_until = NULL,
+        error_code = NULL, error_detail = NULL
+    WHERE id = $1 AND attempt = $2 AND status = 'processing'
+    RETURNING id, user_id, chat_id, price_kopecks
+), account AS (
+    UPDATE balances AS b
+    SET active_jobs = b.active_jobs - 1
+    FROM ended
+    WHERE b.user_id = ended.user_id
+    RETURNING b.balance_kopecks
+), captured AS (
+    INSERT INTO transfers (kind, ref_type, ref_id, user_id, debit_account, credit_account,
+                           amount_kopecks, balance_after_kopecks)
+    SELECT 'capture', 'job', ended.id::text, ended.user_id, 'held', 'revenue',
+           ended.price_kopecks, account.balance_kopecks
+    FROM ended, account
+), stored AS (
+    INSERT INTO job_outputs (job_id, mime_type, width, height, size_bytes, sha256, data)
+    SELECT ended.id, $3, $4, $5, length($7::bytea), $6, $7::bytea
+    FROM ended
+), announced AS (
+    INSERT INTO deliveries (kind, ref_id, user_id, chat_id)
+    SELECT 'result', ended.id::text, ended.user_id, ended.chat_id
+    FROM ended
+)
+SELECT id FROM ended
+"""
+
+
+async def complete(connection: Connection, job_id: int, *, attempt: int, output: Output) -> bool:
+    """Store the result, capture the price and queue the delivery; False if the job is not ours."""
+    digest = hashlib.sha256(output.data).digest()
+    row = await connection.fetchrow(
+        COMPLETE, job_id, attempt, output.mime_type, output.width, output.height, digest, output.data
+    )  # fmt: skip
+    return row is not None
+
+
+# Follows a CTE `ended` (id, user_id, chat_id, progress_message_id, price_kopecks, error_code).
+_RELEASE = """
+, account AS MATERIALIZED (
+    SELECT user_id, balance_kopecks
+    FROM balances
+    WHERE user_id IN (SELECT user_id FROM ended)
+    ORDER BY user_id
+    FOR UPDATE
+), repaid AS (
+    UPDATE balances AS b
+    SET balance_kopecks = b.balance_kopecks + sums.kopecks,
+        active_jobs = b.active_jobs - sums.jobs
+    FROM (
+        SELECT ended.user_id, sum(price_kopecks)::bigint AS kopecks, count(*)::integer AS jobs
+        FROM ended
+        JOIN account USING (user_id)
+        GROUP BY ended.user_id
+    ) AS sums
+    WHERE b.user_id = sums.user_id
+), released AS (
+    INSERT INTO transfers (kind, ref_type, ref_id, user_id, debit_account, credit_account,
+                           amount_kopecks, balance_after_kopecks)
+    SELECT 'release', 'job', ended.id::text, ended.user_id, 'held', 'user', ended.price_kopecks,
+           account.balance_kopecks
+               + sum(ended.price_kopecks) OVER (PARTITION BY ended.user_id ORDER BY ended.id)
+    FROM ended
+    JOIN account USING (user_id)
+    ORDER BY ended.user_id, ended.id
+), announced AS (
+    INSERT INTO deliveries (kind, ref_id, user_id, chat_id)
+    SELECT 'job_failed', id::text, user_id, chat_id
+    FROM ended
+    WHERE error_code <> 'cancelled'
+)
+SELECT * FROM ended
+ORDER BY id
+"""
+
+_RETURNING = (
+    "RETURNING jobs.id, jobs.user_id, jobs.chat_id, jobs.progress_message_id, "
+    "jobs.price_kopecks, jobs.error_code"
+)
+
+FAIL = f"""
+WITH ended AS (
+    UPDATE jobs
+    SET status = 'failed', finished_at = now(), lease_until = NULL,
+        error_code = $3, error_detail = $4
+    WHERE id = $1 AND attempt = $2 AND status = 'processing'
+    {_RETURNING}
+)
+{_RELEASE}
+"""
+
+
+async def fail(
+    connection: Connection, job_id: int, *, attempt: int, error_code: str, error_detail: str
+) -> EndedJob | None:
+    """Fail a claimed job and give the money back; None if the job is not ours any more."""
+    rows = await connection.fetch(FAIL, job_id, attempt, error_code, error_detail[:500])
+    return ended_of(rows[0]) if rows else None
+
+
+CANCEL = f"""
+WITH ended AS (
+    UPDATE jobs
+    SET status = 'cancelled', finished_at = now(), error_code = 'cancelled', error_detail = NULL
+    WHERE id = $1 AND user_id = $2 AND status = 'queued'
+    {_RETURNING}
+)
+{_RELEASE}
+"""
+
+
+async def cancel(connection: Connection, job_id: int, *, user_id: int) -> EndedJob | None:
+    """Cancel the user's own job while it is queued; None if it is not, or not theirs."""
+    rows = await connection.fetch(CANCEL, job_id, user_id)
+    return ended_of(rows[0]) if rows else None
+
+
+FAIL_LAPSED = f"""
+WITH hopeless AS MATERIALIZED (
+    SELECT id
+    FROM jobs
+    WHERE status = 'processing' AND lease_until < now() AND attempt >= attempts_max
+    ORDER BY lease_until
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE jobs
+    SET status = 'failed', finished_at = now(), lease_until = NULL,
+        error_code = 'timeout', error_detail = NULL
+    FROM hopeless
+    WHERE jobs.id = hopeless.id
+    {_RETURNING}
+)
+{_RELEASE}
+"""
+
+
+async def fail_lapsed(connection: Connection, *, limit: int) -> list[EndedJob]:
+    """Fail and refund the jobs whose lease lapsed on their last attempt."""
+    return [ended_of(row) for row in await connection.fetch(FAIL_LAPSED, limit)]
+
+
+FAIL_OVERDUE = f"""
+WITH overdue AS MATERIALIZED (
+    SELECT id
+    FROM jobs
+    WHERE status = 'queued' AND deadline_at < now()
+    ORDER BY id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE jobs
+    SET status = 'failed', finished_at = now(), error_code = 'overdue'
+    FROM overdue
+    WHERE jobs.id = overdue.id
+    {_RETURNING}
+)
+{_RELEASE}
+"""
+
+
+async def fail_overdue(connection: Connection, *, limit: int) -> list[EndedJob]:
+    """Fail and refund the jobs that waited past their deadline."""
+    return [ended_of(row) for row in await connection.fetch(FAIL_OVERDUE, limit)]
+
+
+def ended_of(row: asyncpg.Record) -> EndedJob:
+    """A row of one of the statements above as a value."""
+    return EndedJob(**dict(row))

