@@ -1,0 +1,75 @@
+"""The `rei` command. Each part of Rei brings its own words by an entry point `rei.commands`.
+
+Parts are imported only when their word is used, so `rei migrate` needs no aiogram, and an image
+that holds only the worker says which extra is missing instead of a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from rei_core.errors import ReiError
+from rei_core.maintenance_cli import config, doctor, migrate_command
+
+
+class ReiGroup(click.Group):
+    """A click group whose other words are the installed parts."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_parts()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        known = super().get_command(ctx, cmd_name)
+        if known is not None or cmd_name not in _parts():
+            return known
+        try:
+            loaded = _parts()[cmd_name].load()
+        except ImportError as error:
+            missing = error.name or str(error)
+            return _unavailable(cmd_name, missing)
+        assert isinstance(loaded, click.Command)
+        return loaded
+
+
+def _parts() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="rei.commands")}
+
+
+def _unavailable(name: str, missing: str) -> click.Command:
+    @click.command(name, help=f"Not installed here: needs {missing}.", hidden=True)
+    def refuse() -> None:
+        raise click.ClickException(
+            f"`rei {name}` needs the package {missing!r}, which is not installed. "
+            f"Install Rei with what it needs: pip install 'rei[{name}]'"
+        )
+
+    return refuse
+
+
+@click.group(cls=ReiGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rei", prog_name="rei")
+def rei() -> None:
+    """Rei sells AI images in Telegram against a prepaid ruble balance.
+
+    \b
+    Try it with nothing but this command:  rei demo
+    Before the first real start:           rei config check, rei migrate, rei doctor
+    Then, a process each:                  rei bot, rei worker
+    """
+
+
+rei.add_command(config)
+rei.add_command(doctor)
+rei.add_command(migrate_command)
+
+
+def main() -> None:
+    """The entry point: errors that Rei names are one line, not a traceback."""
+    try:
+        rei()
+    except ReiError as error:
+        click.secho(f"rei: {error}", fg="red", err=True)
+        sys.exit(1)

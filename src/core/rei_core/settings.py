@@ -1,0 +1,206 @@
+"""Every setting of every process, from the environment, read once in `main` and passed down.
+
+A process reads only its own class, so a worker needs no YooKassa key and a bot no Gemini key.
+Secrets are `SecretStr`: they do not show in reprs, logs or errors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rei_core.errors import ConfigurationError
+
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+
+
+class CoreSettings(BaseSettings):
+    """What every process needs."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    database_url: Annotated[SecretStr, Field(description="PostgreSQL: postgresql://user:password@host/db")]
+    redis_url: Annotated[SecretStr, Field(description="Redis: redis://host:6379/0")] = SecretStr(
+        "redis://127.0.0.1:6379/0"
+    )
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much is logged")
+    ] = "INFO"
+    log_format: Annotated[
+        Literal["json", "console"], Field(description="json for collectors, console for people")
+    ] = "json"
+    catalog_file: Annotated[
+        Path | None, Field(description="Models, prices, ratios, sizes (TOML); the bundled one if unset")
+    ] = None
+    database_pool_size_max: Annotated[
+        int, Field(ge=2, le=200, description="Connections to PostgreSQL of one process")
+    ] = 10
+    active_jobs_max: Annotated[
+        int, Field(ge=1, le=1000, description="Unfinished jobs one customer may have")
+    ] = 3
+    job_attempts_max: Annotated[
+        int, Field(ge=1, le=20, description="Attempts at a job before it is failed and refunded")
+    ] = 4
+    job_deadline_seconds: Annotated[
+        float, Field(gt=0, description="A job still queued after this is failed and refunded")
+    ] = 3600
+
+
+class TelegramSettings(BaseSettings):
+    """The way to Telegram."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    bot_token: Annotated[
+        SecretStr, Field(validation_alias="BOT_TOKEN", description="The bot's token from @BotFather")
+    ]
+    telegram_api_url: Annotated[
+        Url, Field(description="Telegram's Bot API, or a local server or the sandbox")
+    ] = "https://api.telegram.org"
+
+
+class YooKassaSettings(BaseSettings):
+    """The way to YooKassa, and 54-FZ receipts."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    yookassa_shop_id: Annotated[
+        str, Field(validation_alias="YOOKASSA_SHOP_ID", min_length=1, description="The shop's id")
+    ]
+    yookassa_secret_key: Annotated[
+        SecretStr, Field(validation_alias="YOOKASSA_SECRET_KEY", description="The shop's secret key")
+    ]
+    yookassa_api_url: Annotated[
+        Url, Field(validation_alias="YOOKASSA_API_URL", description="YooKassa's API, or the sandbox's")
+    ] = "https://api.yookassa.ru/v3"
+    yookassa_return_url: Annotated[
+        Url, Field(validation_alias="YOOKASSA_RETURN_URL", description="Where the payer comes back to")
+    ] = "https://t.me/"
+    yookassa_check_sender: Annotated[
+        bool,
+        Field(
+            validation_alias="YOOKASSA_CHECK_SENDER",
+            description="Take notifications only from YooKassa's addresses (the truth is fetched anyway)",
+        ),
+    ] = False
+    trusted_proxies: Annotated[
+        tuple[str, ...], Field(description="Networks of our own proxies, as a JSON list of CIDRs")
+    ] = ()
+    receipt_email: Annotated[
+        str | None, Field(description="Receipts (54-FZ) go here; none are sent if unset")
+    ] = None
+    receipt_vat_code: Annotated[int, Field(ge=1, le=12, description="VAT code of receipts")] = 1
+    receipt_tax_system_code: Annotated[
+        int | None, Field(ge=1, le=6, description="Tax system code of receipts")
+    ] = None
+
+
+class GeminiSettings(BaseSettings):
+    """The way to Gemini."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    gemini_api_key: Annotated[
+        SecretStr, Field(validation_alias="GEMINI_API_KEY", description="The API key")
+    ]
+    gemini_base_url: Annotated[
+        Url, Field(validation_alias="GEMINI_BASE_URL", description="Gemini's API, or the sandbox's")
+    ] = "https://generativelanguage.googleapis.com"
+    gemini_timeout_seconds: Annotated[
+        float, Field(gt=0, le=900, description="A call that takes longer is given up")
+    ] = 180
+
+
+class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
+    """The bot's process."""
+
+    mode: Annotated[
+        Literal["polling", "webhook"], Field(description="polling for one node, webhook for a cluster")
+    ] = "polling"
+    host: Annotated[str, Field(description="Address the HTTP server listens on")] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, Field(ge=1, le=65535, description="Port of webhooks, health and metrics")] = 8080
+    public_url: Annotated[
+        Url | None, Field(description="How Telegram reaches us (webhook mode): https://bot.example.com")
+    ] = None
+    webhook_secret: Annotated[
+        SecretStr | None, Field(description="Shared with Telegram (webhook mode), 1-256 of A-Za-z0-9_-")
+    ] = None
+    updates_per_minute_max: Annotated[
+        int, Field(ge=1, description="Updates one customer may send in a minute, over all pods")
+    ] = 60
+    topup_min_rubles: Annotated[int, Field(ge=1, description="Smallest top-up")] = 50
+    topup_max_rubles: Annotated[int, Field(ge=1, le=350_000, description="Largest top-up")] = 100_000
+    topup_choices_rubles: Annotated[
+        tuple[int, ...], Field(description="Amounts on the buttons, as a JSON list")
+    ] = (200, 500, 1000, 3000)
+    support_contact: Annotated[str, Field(description="Shown by /support")] = "@your_support"
+
+
+class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
+    """The worker's process."""
+
+    concurrency: Annotated[int, Field(ge=1, le=2000, description="Jobs at a time in this process")] = 8
+    lease_seconds: Annotated[
+        float, Field(ge=1, description="A worker silent for this long has lost its jobs")
+    ] = 30
+    poll_seconds: Annotated[
+        float, Field(gt=0, description="How often the queue is looked at without a ring")
+    ] = 1
+    provider_concurrency_max: Annotated[
+        int, Field(ge=1, description="Calls at a time of all workers together")
+    ] = 64
+    provider_calls_per_minute_max: Annotated[
+        int, Field(ge=1, description="Calls in a minute of all workers together")
+    ] = 600
+    circuit_failures_max: Annotated[
+        int, Field(ge=1, description="Failures in a row that stop taking orders")
+    ] = 8
+    circuit_probe_seconds: Annotated[
+        float, Field(gt=0, description="How often a stopped provider is asked whether it is back")
+    ] = 15
+    retry_base_seconds: Annotated[
+        float, Field(gt=0, description="Delay before the second attempt; doubles with each")
+    ] = 2
+    delivery_attempts_max: Annotated[int, Field(ge=1, description="Attempts at a delivery")] = 30
+    drain_seconds: Annotated[
+        float, Field(gt=0, description="After SIGTERM: how long running jobs may take to end")
+    ] = 240
+    metrics_port: Annotated[int, Field(ge=0, le=65535, description="Health and metrics; 0: none")] = 8081
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def load(kind: type[Settings]) -> Settings:
+    """Read one process's settings; raises `ConfigurationError` for the first that is wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = variable_of(kind, str(first["loc"][0]))
+        missing = first["type"] == "missing"
+        raise ConfigurationError(
+            name,
+            "is not set" if missing else first["msg"],
+            f"{describe(kind, name)}. `rei config check` shows all settings",
+        ) from None  # the original holds the value, which may be a secret
+
+
+def variable_of(kind: type[BaseSettings], location: str) -> str:
+    """The environment variable of a field, by its name or alias."""
+    field = kind.model_fields.get(location)
+    if field is None:
+        return location
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else f"REI_{location}".upper()
+
+
+def describe(kind: type[BaseSettings], variable: str) -> str:
+    """The sentence about a variable."""
+    for name, field in kind.model_fields.items():
+        if variable_of(kind, name) == variable:
+            return field.description or ""
+    return ""
