@@ -57,9 +57,7 @@ def configure(*, level: str, log_format: Literal["json", "console"], component: 
     structlog.contextvars.bind_contextvars(component=component)
 
 
-def mask_secrets(
-    logger: object, method: str, event: MutableMapping[str, Any]
-) -> Mapping[str, Any]:
+def mask_secrets(logger: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Hide what must not be read: by the name of a value, and tokens inside texts."""
     del logger, method
     for name, value in event.items():

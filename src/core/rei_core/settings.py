@@ -22,7 +22,9 @@ class CoreSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
 
-    database_url: Annotated[SecretStr, Field(description="PostgreSQL: postgresql://user:password@host/db")]
+    database_url: Annotated[
+        SecretStr, Field(description="PostgreSQL: postgresql://user:password@host/db")
+    ]
     redis_url: Annotated[SecretStr, Field(description="Redis: redis://host:6379/0")] = SecretStr(
         "redis://127.0.0.1:6379/0"
     )
@@ -33,7 +35,8 @@ class CoreSettings(BaseSettings):
         Literal["json", "console"], Field(description="json for collectors, console for people")
     ] = "json"
     catalog_file: Annotated[
-        Path | None, Field(description="Models, prices, ratios, sizes (TOML); the bundled one if unset")
+        Path | None,
+        Field(description="Models, prices, ratios, sizes (TOML); the bundled one if unset"),
     ] = None
     database_pool_size_max: Annotated[
         int, Field(ge=2, le=200, description="Connections to PostgreSQL of one process")
@@ -55,7 +58,8 @@ class TelegramSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
 
     bot_token: Annotated[
-        SecretStr, Field(validation_alias="BOT_TOKEN", description="The bot's token from @BotFather")
+        SecretStr,
+        Field(validation_alias="BOT_TOKEN", description="The bot's token from @BotFather"),
     ]
     telegram_api_url: Annotated[
         Url, Field(description="Telegram's Bot API, or a local server or the sandbox")
@@ -71,13 +75,16 @@ class YooKassaSettings(BaseSettings):
         str, Field(validation_alias="YOOKASSA_SHOP_ID", min_length=1, description="The shop's id")
     ]
     yookassa_secret_key: Annotated[
-        SecretStr, Field(validation_alias="YOOKASSA_SECRET_KEY", description="The shop's secret key")
+        SecretStr,
+        Field(validation_alias="YOOKASSA_SECRET_KEY", description="The shop's secret key"),
     ]
     yookassa_api_url: Annotated[
-        Url, Field(validation_alias="YOOKASSA_API_URL", description="YooKassa's API, or the sandbox's")
+        Url,
+        Field(validation_alias="YOOKASSA_API_URL", description="YooKassa's API, or the sandbox's"),
     ] = "https://api.yookassa.ru/v3"
     yookassa_return_url: Annotated[
-        Url, Field(validation_alias="YOOKASSA_RETURN_URL", description="Where the payer comes back to")
+        Url,
+        Field(validation_alias="YOOKASSA_RETURN_URL", description="Where the payer comes back to"),
     ] = "https://t.me/"
     yookassa_check_sender: Annotated[
         bool,
@@ -118,21 +125,28 @@ class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
     """The bot's process."""
 
     mode: Annotated[
-        Literal["polling", "webhook"], Field(description="polling for one node, webhook for a cluster")
+        Literal["polling", "webhook"],
+        Field(description="polling for one node, webhook for a cluster"),
     ] = "polling"
     host: Annotated[str, Field(description="Address the HTTP server listens on")] = "0.0.0.0"  # noqa: S104
-    port: Annotated[int, Field(ge=1, le=65535, description="Port of webhooks, health and metrics")] = 8080
+    port: Annotated[
+        int, Field(ge=1, le=65535, description="Port of webhooks, health and metrics")
+    ] = 8080
     public_url: Annotated[
-        Url | None, Field(description="How Telegram reaches us (webhook mode): https://bot.example.com")
+        Url | None,
+        Field(description="How Telegram reaches us (webhook mode): https://bot.example.com"),
     ] = None
     webhook_secret: Annotated[
-        SecretStr | None, Field(description="Shared with Telegram (webhook mode), 1-256 of A-Za-z0-9_-")
+        SecretStr | None,
+        Field(description="Shared with Telegram (webhook mode), 1-256 of A-Za-z0-9_-"),
     ] = None
     updates_per_minute_max: Annotated[
         int, Field(ge=1, description="Updates one customer may send in a minute, over all pods")
     ] = 60
     topup_min_rubles: Annotated[int, Field(ge=1, description="Smallest top-up")] = 50
-    topup_max_rubles: Annotated[int, Field(ge=1, le=350_000, description="Largest top-up")] = 100_000
+    topup_max_rubles: Annotated[int, Field(ge=1, le=350_000, description="Largest top-up")] = (
+        100_000
+    )
     topup_choices_rubles: Annotated[
         tuple[int, ...], Field(description="Amounts on the buttons, as a JSON list")
     ] = (200, 500, 1000, 3000)
@@ -142,7 +156,9 @@ class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
 class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
     """The worker's process."""
 
-    concurrency: Annotated[int, Field(ge=1, le=2000, description="Jobs at a time in this process")] = 8
+    concurrency: Annotated[
+        int, Field(ge=1, le=2000, description="Jobs at a time in this process")
+    ] = 8
     lease_seconds: Annotated[
         float, Field(ge=1, description="A worker silent for this long has lost its jobs")
     ] = 30
@@ -168,7 +184,9 @@ class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
     drain_seconds: Annotated[
         float, Field(gt=0, description="After SIGTERM: how long running jobs may take to end")
     ] = 240
-    metrics_port: Annotated[int, Field(ge=0, le=65535, description="Health and metrics; 0: none")] = 8081
+    metrics_port: Annotated[
+        int, Field(ge=0, le=65535, description="Health and metrics; 0: none")
+    ] = 8081
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)

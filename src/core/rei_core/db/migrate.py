@@ -9,11 +9,10 @@ the others wait and find nothing left to do.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic import command, op
+from alembic import op
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext

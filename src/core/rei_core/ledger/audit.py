@@ -151,7 +151,7 @@ async def audit(connection: Connection) -> AuditReport:
         for invariant, sql in INVARIANTS.items():
             rows = await connection.fetch(
                 # The SQL is one of the constants above.
-                f"SELECT subject, detail, count(*) OVER () AS found FROM ({sql}) AS v LIMIT $1",  # noqa: S608
+                f"SELECT subject, detail, count(*) OVER () AS found FROM ({sql}) AS v LIMIT $1",
                 EXCERPT_ROWS_MAX,
             )
             if rows:

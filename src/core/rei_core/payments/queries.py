@@ -54,7 +54,11 @@ RETURNING *
 
 
 async def mark_pending(
-    connection: Connection, payment_id: UUID, *, provider_payment_id: str, confirmation_url: str | None
+    connection: Connection,
+    payment_id: UUID,
+    *,
+    provider_payment_id: str,
+    confirmation_url: str | None,
 ) -> Payment | None:
     """Remember the provider's id; None if the row already has another one."""
     row = await connection.fetchrow(MARK_PENDING, payment_id, provider_payment_id, confirmation_url)

@@ -62,7 +62,11 @@ async def start_topup(
     `PaymentOutcomeUnknown` (repeating is safe) and `PaymentRejected`.
     """
     payment = await _open(
-        pool, user_id=user_id, chat_id=chat_id, amount_kopecks=amount_kopecks, request_key=request_key
+        pool,
+        user_id=user_id,
+        chat_id=chat_id,
+        amount_kopecks=amount_kopecks,
+        request_key=request_key,
     )
     if payment.status is not PaymentStatus.CREATED:
         return payment
@@ -149,7 +153,10 @@ async def refund_payment(
     """
     async with pool.acquire() as connection:
         refund, provider_payment_id = await _open_refund(
-            connection, payment_id=payment_id, amount_kopecks=amount_kopecks, operation_id=operation_id
+            connection,
+            payment_id=payment_id,
+            amount_kopecks=amount_kopecks,
+            operation_id=operation_id,
         )
     if refund.status != "pending":
         return refund
@@ -239,9 +246,7 @@ def _compare(payment: Payment, remote: RemotePayment) -> None:
         pairs.append(("id", payment.provider_payment_id, remote.id))
     for field, ours, theirs in pairs:
         if ours != theirs:
-            raise PaymentMismatch(
-                payment_id=str(payment.id), field=field, ours=ours, theirs=theirs
-            )
+            raise PaymentMismatch(payment_id=str(payment.id), field=field, ours=ours, theirs=theirs)
 
 
 async def _open_refund(

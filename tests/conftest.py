@@ -1,0 +1,98 @@
+"""Real PostgreSQL and Redis for every test that asks for them.
+
+Embedded by default; `REI_TEST_DATABASE_URL` and `REI_TEST_REDIS_URL` name given ones. The schema
+is migrated once into a template, and every test gets a database of its own copied from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+from rei_core.db import Pool, create_pool
+from rei_core.db.migrate import migrate
+from rei_sandbox.services import Postgres, Redis
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server's maintenance database; tests make their own databases on it."""
+    given = os.environ.get("REI_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    server = Postgres(_open_to_all(tmp_path_factory.mktemp("postgres")), durable=False).start()
+    yield server.url()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server; tests use key names of their own or flush it."""
+    given = os.environ.get("REI_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    server = Redis(tmp_path_factory.mktemp("redis")).start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_url: str) -> str:
+    """The name of a migrated, empty database that others are copied from."""
+    name = f"rei_template_{os.getpid()}"
+
+    async def prepare() -> None:
+        await _execute(postgres_url, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+        await migrate(_named(postgres_url, name))
+
+    asyncio.run(prepare())  # a loop of its own: the tests' loops live for one test each
+    return name
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, template_database: str) -> AsyncIterator[str]:
+    """A migrated database for this test alone."""
+    name = f"rei_test_{os.getpid()}_{next(_numbers)}"
+    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield _named(postgres_url, name)
+    await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """A pool on this test's database."""
+    opened = await create_pool(database_url, application="test", size_max=20)
+    yield opened
+    await opened.close()
+
+
+def _named(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+async def _execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _open_to_all(folder: Path) -> Path:
+    """Let the server's own user, whom root runs it as, walk down to its data."""
+    for parent in (folder, *folder.parents[:3]):
+        if parent.owner() == folder.owner() and parent.is_relative_to("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o711)
+    return folder
