@@ -11,8 +11,11 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
+from rei_core.commands.api import api
+from rei_core.commands.config import config
+from rei_core.commands.doctor import doctor
+from rei_core.commands.migrate import migrate_command
 from rei_core.errors import ReiError
-from rei_core.maintenance_cli import config, doctor, migrate_command
 
 
 class ReiGroup(click.Group):
@@ -61,9 +64,8 @@ def rei() -> None:
     """
 
 
-rei.add_command(config)
-rei.add_command(doctor)
-rei.add_command(migrate_command)
+for command in (api, config, doctor, migrate_command):
+    rei.add_command(command)
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+# Every target sets up what it needs by itself. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+# Two workers fit CI's two cores; more with PYTEST="-n 8".
+PYTEST ?= -n 2
+
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance lint format screenshots clean
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install the locked Python packages into .venv
+	@tools/setup
+
+demo: ## Run Rei against the stand-ins, play the story, then stay up with a chat page
+	@tools/setup
+	@$(BIN)/rei demo
+
+demo-once: ## Play the story once; exit 0 only if every step and the ledger audit held
+	@tools/setup
+	@$(BIN)/rei demo --once
+
+test: ## Run all tests: unit, integration, migrations, browser, acceptance
+	@tools/setup browser
+	$(BIN)/pytest $(PYTEST)
+
+test-unit: ## Run the tests that need nothing but Python
+	@tools/setup
+	$(BIN)/pytest $(PYTEST) tests/unit
+
+test-integration: ## Run the tests on real PostgreSQL, Redis and HTTP
+	@tools/setup
+	$(BIN)/pytest $(PYTEST) tests/integration tests/migrations
+
+test-browser: ## Drive the chat page in Chromium
+	@tools/setup browser
+	$(BIN)/pytest $(PYTEST) tests/browser
+
+test-acceptance: ## Run the demo with kill -9 in the middle
+	@tools/setup
+	$(BIN)/pytest tests/acceptance
+
+lint: ## Check style, types, layers and migrations
+	@tools/setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/squawk src/core/rei_core/db/revisions/*.sql
+
+format: ## Format the code and mend what can be mended
+	@tools/setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+screenshots: ## Take the pictures of docs/images anew
+	@tools/setup browser
+	$(BIN)/python tools/screenshots.py
+
+clean: ## Remove what the targets above made
+	rm -rf .venv .cache .rei .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

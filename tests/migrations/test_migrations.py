@@ -1,0 +1,77 @@
+"""Migrations: from nothing to head, each on data of the one before, any number at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+from sqlalchemy.engine import make_url
+
+from rei_core.commands.migrate import migrate_command
+from rei_core.db.migrate import REVISIONS, migrate, schema_state, script_directory
+
+# What a running bot has left in the database at each revision, so that the next one is tried on
+# data. A new revision without an entry here fails `test_every_revision_has_data`.
+DATA: dict[str, str] = {
+    "0001": """
+        INSERT INTO users (id, first_name) VALUES (1, 'A');
+        INSERT INTO balances (user_id, balance_kopecks) VALUES (1, 500);
+        INSERT INTO transfers (kind, ref_type, ref_id, user_id, debit_account, credit_account,
+                               amount_kopecks, balance_after_kopecks)
+        VALUES ('adjustment', 'operation', 'o', 1, 'adjustments', 'user', 500, 500);
+    """,
+}
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    async def run(sql: str) -> None:
+        connection = await asyncpg.connect(postgres_url)
+        await connection.execute(sql)
+        await connection.close()
+
+    asyncio.run(run("CREATE DATABASE rei_empty"))
+    yield make_url(postgres_url).set(database="rei_empty").render_as_string(hide_password=False)
+    asyncio.run(run("DROP DATABASE rei_empty WITH (FORCE)"))
+
+
+def revisions() -> list[str]:
+    """Oldest first."""
+    return [script.revision for script in script_directory().walk_revisions()][::-1]
+
+
+def test_every_revision_has_data_and_sql() -> None:
+    assert list(DATA) == revisions()
+    for script in script_directory().walk_revisions():
+        assert list(REVISIONS.glob(f"{script.revision}_*.sql"))
+
+
+async def test_each_revision_works_on_the_data_of_the_one_before(empty_database_url: str) -> None:
+    for revision in revisions():
+        state = await migrate(empty_database_url, target=revision)
+        assert state.current == revision
+        connection = await asyncpg.connect(empty_database_url)
+        await connection.execute(DATA[revision])
+        await connection.close()
+    assert (await schema_state(empty_database_url)).up_to_date
+
+
+async def test_migrations_at_the_same_time_wait_for_each_other(empty_database_url: str) -> None:
+    states = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
+    assert all(state.up_to_date for state in states)
+
+
+def test_the_command_tells_what_it_does(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REI_DATABASE_URL", empty_database_url)
+    runner = CliRunner()
+    missing = runner.invoke(migrate_command, ["--check"])
+    assert missing.exit_code == 1
+    assert "nothing" in missing.output
+    assert "Migrated the schema from nothing to" in runner.invoke(migrate_command).output
+    assert "nothing to do" in runner.invoke(migrate_command).output
+    assert runner.invoke(migrate_command, ["--check"]).exit_code == 0
