@@ -11,6 +11,7 @@ list of those allowed, so that a mistyped fault can never pass for "nothing happ
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,6 +93,11 @@ class Faults:
     def __init__(self) -> None:
         self._waiting: list[Order] = []
         self._taken: Counter[str] = Counter()
+        self._listeners: list[Callable[[Order], None]] = []
+
+    def listen(self, listener: Callable[[Order], None]) -> None:
+        """Call `listener` with every fault that is ordered from now on."""
+        self._listeners.append(listener)
 
     def add(
         self,
@@ -112,11 +118,20 @@ class Faults:
         if len(self._waiting) >= WAITING_MAX:
             raise FaultRefused("faults", f"{WAITING_MAX} are waiting already; clear some")
         self._waiting.append(order)
+        for listener in self._listeners:
+            listener(order)
         return order
 
-    def take(self, service: str, operation: str, *, subject: str = "") -> Fault | None:
-        """Use up one fault that matches this call; None if all is well."""
+    def take(
+        self, service: str, operation: str, *, subject: str = "", kinds: tuple[str, ...] = ()
+    ) -> Fault | None:
+        """Use up one fault that matches this call (and is of one of `kinds`, if given).
+
+        None means that all is well.
+        """
         for index, order in enumerate(self._waiting):
+            if kinds and order.kind not in kinds:
+                continue
             if order.matches(service, operation, subject):
                 self._use_up(index, order)
                 return Fault(kind=order.kind, delay_seconds=order.delay_seconds)
