@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Final
 
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, UnidentifiedImageError
 
 FONT_FILE: Final = "fonts/DejaVuSans-Bold-subset.ttf"
 PROMPT_LENGTH_MAX: Final = 400
@@ -105,15 +105,17 @@ def _background(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _blobs(picture: Image.Image, rng: random.Random) -> None:
-    """Translucent discs, drawn small and scaled up: cheap at any size, and soft."""
-    small = Image.new("RGBA", (256, 256))
-    pen = ImageDraw.Draw(small)
+    """Soft translucent discs, drawn small and scaled up: cheap at any size."""
+    scale = 256 / max(picture.size)
+    mask = Image.new("L", (int(picture.width * scale), int(picture.height * scale)))
     for _ in range(7):
-        x, y, radius = rng.randint(0, 255), rng.randint(0, 200), rng.randint(12, 60)
-        shade = (255, 255, 255, rng.randint(18, 60))
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=shade)
-    scaled = small.resize(picture.size, Image.Resampling.BILINEAR)
-    picture.paste(scaled, (0, 0), scaled)
+        x, y, radius = rng.randrange(mask.width), rng.randrange(mask.height), rng.randint(14, 70)
+        disc = Image.new("L", mask.size)
+        box = (x - radius, y - radius, x + radius, y + radius)
+        ImageDraw.Draw(disc).ellipse(box, fill=rng.randint(16, 46))
+        mask = ImageChops.add(mask, disc)
+    soft = mask.filter(ImageFilter.GaussianBlur(3))
+    picture.paste((255, 255, 255), (0, 0), soft.resize(picture.size, Image.Resampling.BICUBIC))
 
 
 def _panel(picture: Image.Image, box: tuple[int, int, int, int], radius: int, alpha: int) -> None:

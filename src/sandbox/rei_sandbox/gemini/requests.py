@@ -21,7 +21,7 @@ IMAGE_TYPES: Final = ("image/png", "image/jpeg", "image/webp", "image/heic", "im
 _DRAWABLE: Final = ("image/png", "image/jpeg", "image/webp")
 _MODALITIES: Final = ("TEXT", "IMAGE", "AUDIO")
 
-_REQUEST: Final = [
+_REQUEST: Final = (
     "contents",
     "systemInstruction",
     "generationConfig",
@@ -32,7 +32,7 @@ _REQUEST: Final = [
     "model",
     "serviceTier",
     "store",
-]
+)
 _CONTENT: Final = ("parts", "role")
 _PART: Final = (
     "text",
