@@ -38,7 +38,7 @@ Json = dict[str, Any]
 def setup(app: web.Application, *, settings: SandboxSettings, faults: Faults, calls: Calls) -> None:
     """Add the API's routes to `app`."""
     api = Api(settings, faults, calls)
-    app.router.add_get(f"{BASE}/models", api.handler("list", api.list_models))
+    app.router.add_get(f"{BASE}/models", api.handler("probe", api.list_models))
     app.router.add_get(f"{BASE}/models/{{model}}", api.handler("probe", api.get_model))
     app.router.add_post(
         f"{BASE}/models/{{model}}:generateContent", api.handler("generate", api.generate)
