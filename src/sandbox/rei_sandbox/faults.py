@@ -59,7 +59,12 @@ class FaultRefused(ReiError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong now. `delay_seconds` means what its kind says: wait, retry-after."""
+    """One thing that goes wrong now.
+
+    `delay_seconds` is what its kind makes of it: the wish to come back later (`rate_limited`), how
+    long nothing is said (`hang`; 0: until the client gives up), how long until the connection is
+    cut (`done_no_answer`), how late a notification comes (`late`, `reordered`, `forged`).
+    """
 
     kind: str
     delay_seconds: float = 0.0

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rei_sandbox.yookassa.errors import YooKassaRefusal
+from rei_sandbox.yookassa.listing import page
 from rei_sandbox.yookassa.model import Payment, Refund, amount_json, moment, payment_json
 from rei_sandbox.yookassa.requests import ListQuery, NewPayment, NewRefund, new_payment
-from rei_sandbox.yookassa.store import Shop, page
+from rei_sandbox.yookassa.store import Shop
 
 
 class Events:

@@ -184,5 +184,5 @@ def _opened(data: bytes) -> Image.Image | None:
                 return None
             source.draft("RGB", (1024, 1024))
             return source.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
         return None

@@ -160,7 +160,7 @@ def _is_picture(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             picture.verify()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return False
     return True
 

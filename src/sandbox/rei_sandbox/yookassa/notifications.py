@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter, deque
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -181,7 +182,7 @@ class Notifier:
         )
         return status == 200
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= WAITING_MAX:
             work.close()  # a receiver dead for long must not fill the memory
             return

@@ -22,8 +22,8 @@ from rei_sandbox.faults import Fault
 from rei_sandbox.wire import drop, hang, public_url
 from rei_sandbox.yookassa import errors, requests
 from rei_sandbox.yookassa.errors import YooKassaRefusal
+from rei_sandbox.yookassa.listing import page
 from rei_sandbox.yookassa.service import YooKassa
-from rei_sandbox.yookassa.store import page
 
 BASE: Final = "/yookassa/v3"
 _SERVICE: Final = "yookassa"

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import operator
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from rei_sandbox.yookassa.errors import invalid_request, payment_not_found, refund_not_found
-from rei_sandbox.yookassa.model import CAPTURE_WITHIN, Payment, Refund, moment
-from rei_sandbox.yookassa.requests import ListQuery, NewPayment, NewRefund
+from rei_sandbox.yookassa.model import CAPTURE_WITHIN, Payment, Refund
+from rei_sandbox.yookassa.requests import NewPayment, NewRefund
 
 KEY_LIFETIME: Final = timedelta(hours=24)
 PAYMENTS_MAX: Final = 10_000
 
 Clock = Callable[[], datetime]
 Listener = Callable[[str, Payment | Refund], None]
-Kind = TypeVar("Kind", Payment, Refund)
 
 
 @dataclass(frozen=True)
@@ -210,40 +208,10 @@ class Shop:
         self.payments.pop(done or next(iter(self.payments)))
 
 
-def page(items: list[Kind], query: ListQuery) -> tuple[list[Kind], str]:
-    """One page, newest first, and the cursor of the next ("" if this is the last)."""
-    ordered = sorted(
-        (item for item in items if _matches(item, query)),
-        key=lambda item: (item.created_at, item.id),
-        reverse=True,
-    )
-    if query.cursor:
-        ordered = [item for item in ordered if _cursor(item) < query.cursor]
-    shown = ordered[: query.limit]
-    return shown, _cursor(shown[-1]) if len(ordered) > query.limit else ""
-
-
 def fingerprint(operation: str, body: Any) -> str:
     """What makes two requests the same."""
     text = json.dumps([operation, body], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _cursor(item: Payment | Refund) -> str:
-    # Sorts as (created_at, id) does, and stays right when newer objects come in between.
-    return f"{item.created_at.astimezone(UTC):%Y%m%d%H%M%S%f}_{item.id}"
-
-
-def _matches(item: Payment | Refund, query: ListQuery) -> bool:
-    status = item.status if isinstance(item, Payment) else "succeeded"
-    if query.status and status != query.status:
-        return False
-    if query.payment_id and isinstance(item, Refund) and item.payment_id != query.payment_id:
-        return False
-    compare = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": operator.lt}
-    # The API shows milliseconds: what it has shown must be found again by the same text.
-    at = datetime.fromisoformat(moment(item.created_at.astimezone(UTC)))
-    return all(compare[sign](at, bound) for sign, bound in query.bounds)
 
 
 def _is_late(payment: Payment, now: datetime) -> bool:
