@@ -1,0 +1,83 @@
+"""The customer's pictures, fetched from Telegram when their job runs; never more than fits.
+
+Telegram keeps a bot's files for a long but undocumented time, so a file may be gone: that is
+`InputLost`, and no repeat brings it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+from aiogram import Bot
+from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNotFound
+
+from rei_core.errors import ReiError
+from rei_core.images.port import InputImage
+from rei_core.jobs.model import InputRef
+
+FILE_BYTES_MAX = 20 * 1024 * 1024
+"""What Telegram lets a bot download."""
+TOTAL_BYTES_MAX = 60 * 1024 * 1024
+"""Of one job, so that one customer cannot fill a worker's memory."""
+FETCH_SECONDS_MAX = 60
+
+
+class InputLost(ReiError):
+    """A picture of the order is gone at Telegram, or too big to fetch."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"an input picture cannot be had: {problem}")
+
+
+class InputUnreachable(ReiError):
+    """Telegram did not answer; another try may succeed. `retry_after_seconds` is its own wish."""
+
+    def __init__(self, problem: str, *, retry_after_seconds: float | None = None) -> None:
+        self.problem = problem
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"Telegram did not give an input picture: {problem}")
+
+
+async def fetch(bot: Bot, refs: tuple[InputRef, ...]) -> tuple[InputImage, ...]:
+    """Download the pictures one by one; raises `InputLost` or `InputUnreachable`."""
+    images: list[InputImage] = []
+    left = TOTAL_BYTES_MAX
+    for ref in refs:
+        data = await _fetch_one(bot, ref, bytes_max=min(FILE_BYTES_MAX, left))
+        left -= len(data)
+        images.append(InputImage(mime_type=ref.mime_type, data=data))
+    return tuple(images)
+
+
+async def _fetch_one(bot: Bot, ref: InputRef, *, bytes_max: int) -> bytes:
+    try:
+        async with asyncio.timeout(FETCH_SECONDS_MAX):
+            file = await bot.get_file(ref.file_id)
+            if file.file_path is None:
+                raise InputLost("Telegram gave no path")
+            return await _download(bot, file.file_path, bytes_max=bytes_max)
+    except (TelegramBadRequest, TelegramNotFound) as error:
+        raise InputLost(type(error).__name__) from error
+    except aiohttp.ClientResponseError as error:
+        # The URL holds the bot's token: only the status goes into our texts.
+        if error.status in {400, 404, 410}:
+            raise InputLost(f"HTTP {error.status}") from None
+        raise InputUnreachable(f"HTTP {error.status}") from None
+    except TelegramAPIError as error:
+        wish = getattr(error, "retry_after", None)
+        raise InputUnreachable(type(error).__name__, retry_after_seconds=wish) from error
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise InputUnreachable(type(error).__name__) from None
+
+
+async def _download(bot: Bot, path: str, *, bytes_max: int) -> bytes:
+    url = bot.session.api.file_url(bot.token, path)
+    data = bytearray()
+    stream = bot.session.stream_content(url, timeout=FETCH_SECONDS_MAX, raise_for_status=True)
+    async for chunk in stream:
+        data += chunk
+        if len(data) > bytes_max:
+            raise InputLost(f"more than {bytes_max} bytes")
+    return bytes(data)

@@ -1,0 +1,105 @@
+"""`rei worker` from settings to exit code: everything that is opened here is closed here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+
+import structlog
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from rei_core.images.gemini import GeminiClient
+from rei_core.images.pacing import SharedRate
+
+from rei_core import logs
+from rei_core.catalog import load_catalog
+from rei_core.db import create_pool
+from rei_core.db.migrate import schema_state, script_directory
+from rei_core.errors import ConfigurationError
+from rei_core.settings import WorkerSettings
+from rei_worker.worker import Worker
+
+logger = structlog.get_logger(__name__)
+
+EXIT_AT_ONCE = 130
+
+
+async def main(settings: WorkerSettings) -> None:
+    """Run a worker until SIGTERM or SIGINT; a second signal ends it on the spot."""
+    logs.configure(level=settings.log_level, log_format=settings.log_format, component="worker")
+    _quiet_taskiq()
+    catalog = load_catalog(settings.catalog_file)
+    database_url = settings.database_url.get_secret_value()
+    await check_schema(database_url)
+    async with AsyncExitStack() as stack:
+        pool = await create_pool(
+            database_url, application="rei-worker", size_max=settings.database_pool_size_max
+        )
+        stack.push_async_callback(pool.close)
+        provider = GeminiClient(
+            api_key=settings.gemini_api_key.get_secret_value(),
+            base_url=settings.gemini_base_url,
+            timeout_seconds=settings.gemini_timeout_seconds,
+        )
+        stack.push_async_callback(provider.aclose)
+        bot = telegram_bot(settings)
+        stack.push_async_callback(bot.session.close)
+        rate = SharedRate(
+            settings.redis_url.get_secret_value(),
+            calls_per_minute_max=settings.provider_calls_per_minute_max,
+        )
+        stack.push_async_callback(rate.aclose)
+        worker = Worker(
+            settings=settings, pool=pool, bot=bot, provider=provider, rate=rate, catalog=catalog
+        )
+        _obey_signals(worker)
+        await worker.run()
+
+
+def telegram_bot(settings: WorkerSettings) -> Bot:
+    """aiogram's client for the Bot API that the settings name."""
+    api = TelegramAPIServer.from_base(settings.telegram_api_url)
+    return Bot(settings.bot_token.get_secret_value(), session=AiohttpSession(api=api))
+
+
+async def check_schema(database_url: str) -> None:
+    """Refuse an old schema. A newer one is fine: migrations work with the version before them."""
+    state = await schema_state(database_url)
+    if state.up_to_date:
+        return
+    known = {script.revision for script in script_directory().walk_revisions()}
+    if state.current is not None and state.current not in known:
+        logger.warning("worker.schema_is_newer", schema=state.current, known=state.head)
+        return
+    raise ConfigurationError(
+        "REI_DATABASE_URL",
+        f"the schema is at {state.current or 'nothing'}, this worker wants {state.head}",
+        "Run `rei migrate`",
+    )
+
+
+def _obey_signals(worker: Worker) -> None:
+    seen: list[int] = []
+
+    def on_signal(number: int) -> None:
+        if seen:
+            # The leases lapse and others take over; that is what they are for.
+            logger.warning("worker.exits_at_once")
+            os._exit(EXIT_AT_ONCE)
+        seen.append(number)
+        logger.info("worker.signal", signal=signal.Signals(number).name)
+        worker.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+def _quiet_taskiq() -> None:
+    """A line for each ring, which starts nothing by itself, tells nobody anything."""
+    import logging  # noqa: PLC0415
+
+    logging.getLogger("taskiq").setLevel(logging.WARNING)

@@ -1,0 +1,145 @@
+"""What heals by itself: lapsed leases, jobs that waited too long, old rows, open circuits.
+
+Any worker may sweep; a session's advisory lock keeps them from doing it all at once, and is free
+the moment its holder's connection dies. Nothing depends on it: every statement is safe beside
+a copy of itself. Batches are bounded, and a full one is followed by the next at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from rei_core.catalog import Catalog
+from rei_core.db import Connection, Pool
+from rei_core.drafts import queries as drafts
+from rei_core.errors import ImageProviderError
+from rei_core.images import circuits
+from rei_core.images.port import ImageProvider
+from rei_core.jobs import claim_queries, end_queries, read_queries
+from rei_core.jobs.model import EndedJob
+from rei_core.settings import WorkerSettings
+from rei_core.updates import queries as updates
+from rei_worker.metrics import Metrics
+from rei_worker.progress import Progress, Stage
+
+logger = structlog.get_logger(__name__)
+
+LOCK_KEY = 0x7265695F737770  # "rei_swp"
+BATCH = 200
+BATCHES_MAX = 10
+SWEEP_SECONDS_MAX = 2.0
+FORGET_EVERY_SECONDS = 60.0
+UPDATES_KEPT_SECONDS = 48 * 3600.0
+DRAFTS_KEPT_SECONDS = 7 * 24 * 3600.0
+PROBE_SECONDS_MAX = 20.0
+
+
+class Sweeper:
+    """Sweeps every second or two."""
+
+    def __init__(
+        self,
+        *,
+        settings: WorkerSettings,
+        pool: Pool,
+        provider: ImageProvider,
+        catalog: Catalog,
+        progress: Progress,
+        metrics: Metrics,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._provider = provider
+        self._catalog = catalog
+        self._progress = progress
+        self._metrics = metrics
+        self._on_change = on_change
+        self._forgotten_at = float("-inf")
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+                await self.probe()
+            except Exception as error:
+                logger.warning("sweep.failed", error=type(error).__name__)
+            await asyncio.sleep(min(SWEEP_SECONDS_MAX, self._settings.poll_seconds))
+
+    async def sweep(self) -> bool:
+        """Mend everything once; False if another worker is at it."""
+        async with self._pool.acquire(timeout=10) as connection:
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+                return False
+            try:
+                lapsed, ended = await self._mend(connection)
+                await self._show(connection, ended)
+                await self._forget(connection)
+            finally:
+                await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+        if lapsed or ended:
+            self._on_change()
+        return True
+
+    async def _mend(self, connection: Connection) -> tuple[list[int], list[EndedJob]]:
+        lapsed: list[int] = []
+        ended: list[EndedJob] = []
+        for _ in range(BATCHES_MAX):
+            back = await claim_queries.lapse(connection, limit=BATCH)
+            hopeless = await end_queries.fail_lapsed(connection, limit=BATCH)
+            overdue = await end_queries.fail_overdue(connection, limit=BATCH)
+            lapsed += back
+            ended += [*hopeless, *overdue]
+            self._metrics.swept("lapsed", len(back))
+            self._metrics.swept("failed_lapsed", len(hopeless))
+            self._metrics.swept("failed_overdue", len(overdue))
+            if max(len(back), len(hopeless), len(overdue)) < BATCH:
+                break
+        if lapsed:
+            logger.warning("sweep.leases_lapsed", job_ids=lapsed[:20], jobs=len(lapsed))
+        for job in ended:
+            logger.warning("sweep.job_failed", job_id=job.id, user_id=job.user_id,
+                           code=job.error_code)  # fmt: skip
+        return lapsed, ended
+
+    async def _show(self, connection: Connection, ended: list[EndedJob]) -> None:
+        for one in ended[:BATCH]:
+            job = await read_queries.find(connection, one.id)
+            if job is not None:
+                self._progress.report(job, Stage.FAILED)
+
+    async def _forget(self, connection: Connection) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._forgotten_at < FORGET_EVERY_SECONDS:
+            return
+        self._forgotten_at = now
+        seen = await updates.forget(
+            connection, older_than_seconds=UPDATES_KEPT_SECONDS, limit=BATCH * BATCHES_MAX
+        )
+        old = await drafts.forget(
+            connection, older_than_seconds=DRAFTS_KEPT_SECONDS, limit=BATCH * BATCHES_MAX
+        )
+        self._metrics.swept("updates", seen)
+        self._metrics.swept("drafts", old)
+
+    async def probe(self) -> None:
+        """Ask whether what was stopped works again. The calls are made with no connection held."""
+        async with self._pool.acquire(timeout=10) as connection:
+            due = await circuits.claim_probes(
+                connection, probe_seconds=self._settings.circuit_probe_seconds
+            )
+        for circuit in due:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS_MAX):
+                    await self._provider.probe(circuit.model or self._catalog.default.id)
+            except (ImageProviderError, TimeoutError) as error:
+                logger.warning("circuit.still_open", circuit=circuit.name, error=str(error)[:200])
+                continue
+            async with self._pool.acquire(timeout=10) as connection:
+                await circuits.close(connection, circuit.name)
+            logger.warning("circuit.closed", circuit=circuit.name)
+            self._on_change()
