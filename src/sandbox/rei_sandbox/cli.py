@@ -51,6 +51,9 @@ def sandbox(context: click.Context, host: str | None, port: int | None) -> None:
         export REI_TELEGRAM_API_URL=http://127.0.0.1:8090
         export YOOKASSA_API_URL=http://127.0.0.1:8090/yookassa/v3
         export GEMINI_BASE_URL=http://127.0.0.1:8090/gemini
+    with the credentials that it lets in, and that open nothing else:
+        export YOOKASSA_SHOP_ID=100500 YOOKASSA_SECRET_KEY=test_sandbox_secret_key
+        export GEMINI_API_KEY=sandbox-gemini-key
     Let the next three pictures fail with 503, then see what waits:
         rei sandbox fault gemini unavailable --count 3
         rei sandbox faults
@@ -147,10 +150,10 @@ async def _serve(settings: SandboxSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as server:
         click.echo(f"chat page      {server.url}/")
-        click.echo(f"Telegram       {server.url}            REI_TELEGRAM_API_URL")
-        click.echo(f"YooKassa       {server.url}/yookassa/v3  YOOKASSA_API_URL")
-        click.echo(f"Gemini         {server.url}/gemini     GEMINI_BASE_URL")
         click.echo(f"notifications  {settings.notification_url}")
+        click.echo(f"export REI_TELEGRAM_API_URL={server.url}")
+        click.echo(f"export YOOKASSA_API_URL={server.url}/yookassa/v3")
+        click.echo(f"export GEMINI_BASE_URL={server.url}/gemini")
         click.echo("Ctrl-C ends it.")
         await stop.wait()
 
