@@ -8,11 +8,15 @@ one), and the price a customer agreed to travels with the confirmation.
 from __future__ import annotations
 
 import zlib
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
+import pydantic
 from aiogram.filters.callback_data import CallbackData
 
+Id = Annotated[int, pydantic.Field(ge=1, le=2**63 - 1)]
+"""A row or a message; what does not fit the database's bigint leads nowhere."""
+Kopecks = Annotated[int, pydantic.Field(ge=1, le=10**12)]
 Field = Literal["model", "ratio", "size"]
 TopUpSource = Literal["menu", "card", "text"]
 
@@ -20,14 +24,14 @@ TopUpSource = Literal["menu", "card", "text"]
 class OrderMenu(CallbackData, prefix="om"):
     """Open the choices of a field."""
 
-    draft: int
+    draft: Id
     field: Field
 
 
 class OrderPick(CallbackData, prefix="op"):
     """Take one of them."""
 
-    draft: int
+    draft: Id
     field: Field
     token: str
 
@@ -35,48 +39,48 @@ class OrderPick(CallbackData, prefix="op"):
 class OrderCard(CallbackData, prefix="oc"):
     """Show the order's card, with the balance as it is now."""
 
-    draft: int
+    draft: Id
 
 
 class OrderConfirm(CallbackData, prefix="ok"):
     """Draw it, for this price and no other."""
 
-    draft: int
-    price_kopecks: int
+    draft: Id
+    price_kopecks: Kopecks
 
 
 class OrderDrop(CallbackData, prefix="ox"):
     """Forget the order."""
 
-    draft: int
+    draft: Id
 
 
 class JobAction(CallbackData, prefix="j"):
     """Something about a job of the customer's own."""
 
-    job: int
+    job: Id
     action: Literal["refresh", "cancel", "repeat", "file"]
 
 
 class HistoryPage(CallbackData, prefix="h"):
     """A page of the history, 0 the newest."""
 
-    page: int
+    page: Annotated[int, pydantic.Field(ge=0, le=1000)]
 
 
 class TopUpAmount(CallbackData, prefix="ta"):
     """Top up by this amount; `source` tells the menu from an order's card."""
 
     source: TopUpSource
-    amount_kopecks: int
+    amount_kopecks: Kopecks
 
 
 class TopUpRetry(CallbackData, prefix="tr"):
     """Repeat a top-up whose outcome is unknown, under the key it was first tried with."""
 
     source: TopUpSource
-    message: int
-    amount_kopecks: int
+    message: Id
+    amount_kopecks: Kopecks
 
 
 class PaymentCheck(CallbackData, prefix="pc"):

@@ -105,9 +105,11 @@ def job_message(
                 _("✖️ <b>Order cancelled</b>") if cancelled else _("😔 <b>It did not work out</b>")
             )
             state = _refunded(job.price_kopecks, balance_kopecks, _)
+            if not cancelled:
+                state = f"{failure_reason(job.error_code, _)}\n{state}"
             keyboard = keyboards.finished_job(job, _, has_file=False)
     money = _("💰 Price: <b>{price}</b>", price=format_rubles(job.price_kopecks))
-    return View("\n".join([head, "", prompt, money, "", state]), keyboard)
+    return View(f"{head}\n\n{prompt}\n{money}\n\n{state}", keyboard)
 
 
 def _queued(place: int | None, _: Texts) -> str:
@@ -122,6 +124,19 @@ def _refunded(price_kopecks: int, balance_kopecks: int, _: Texts) -> str:
         price=format_rubles(price_kopecks),
         balance=format_rubles(balance_kopecks),
     )
+
+
+def failure_reason(error_code: str | None, _: Texts) -> str:
+    """Why there is no picture, as the customer needs to know it."""
+    match error_code:
+        case "blocked":
+            return _("The service declined this request by its rules. Try to put it differently.")
+        case "no_image":
+            return _("The service returned no picture. Try to describe it in more detail.")
+        case "overdue":
+            return _("The queue was too long, and the order waited for too long.")
+        case _other:
+            return _("The drawing service failed. It was not your fault.")
 
 
 def _too_many_photos(title: str, input_images_max: int, _: Texts) -> str:

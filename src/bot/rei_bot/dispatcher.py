@@ -13,7 +13,17 @@ from aiogram.exceptions import TelegramForbiddenError
 from aiogram.filters import ExceptionTypeFilter
 from aiogram.types import BotCommand, ErrorEvent
 
-from rei_bot.handlers import compose, order, refusals, start
+from rei_bot.handlers import (
+    account,
+    compose,
+    history,
+    job,
+    order,
+    refusals,
+    settings,
+    start,
+    topup,
+)
 from rei_bot.middlewares import Customer
 from rei_bot.services import Services
 from rei_bot.texts import Texts
@@ -36,7 +46,12 @@ def build_dispatcher(
     dispatcher.callback_query.outer_middleware(customer)
     dispatcher.include_routers(
         start.router(),
+        account.router(),
+        topup.router(),
+        history.router(),
+        settings.router(),
         order.router(),
+        job.router(),
         compose.router(),
         refusals.router(),
     )

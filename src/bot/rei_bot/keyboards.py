@@ -197,6 +197,11 @@ def topup_menu(choices_rubles: Sequence[int], _: Texts) -> InlineKeyboardMarkup:
     )
 
 
+def topup_anew(_: Texts) -> InlineKeyboardMarkup:
+    """Opens the amounts in a new message: a payment that has ended keeps the key of its own."""
+    return markup([button(_.plain("💳 Top up"), Go(to="topup"))])
+
+
 def topup_retry(retry: TopUpRetry, _: Texts) -> InlineKeyboardMarkup:
     """Repeats a top-up of unknown outcome."""
     return markup([button(_.plain("🔄 Try again"), retry)])

@@ -44,6 +44,10 @@ class Texts:
             return f"{local:%d.%m.%Y %H:%M} МСК"
         return f"{local:%Y-%m-%d %H:%M} MSK"
 
+    def moment(self, moment: datetime) -> str:
+        """A time of day to the second, in Moscow time."""
+        return f"{moment.astimezone(MOSCOW):%H:%M:%S}"
+
 
 def excerpt(text: str, length_max: int) -> str:
     """One line of at most `length_max` characters."""

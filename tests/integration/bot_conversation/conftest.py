@@ -7,7 +7,7 @@ Telegram's JSON and the database.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +18,8 @@ from aiogram.client.session.base import BaseSession
 from aiogram.exceptions import TelegramBadRequest
 from aiogram.methods import TelegramMethod
 from aiogram.methods.base import TelegramType
-from aiogram.types import CallbackQuery, Chat, InlineKeyboardMarkup, Message, Update
+from aiogram.types import CallbackQuery, Chat, InlineKeyboardMarkup, Message, PhotoSize, Update
 from aiogram.types import User as TelegramUser
-from pydantic import SecretStr
 
 from rei_bot.dispatcher import build_dispatcher
 from rei_bot.services import Services
@@ -35,6 +34,7 @@ from rei_core.settings import BotSettings
 from rei_core.users import queries as users
 
 CUSTOMER = 7
+ALBUM_QUIET_SECONDS = 0.25
 
 
 class Shown:
@@ -46,7 +46,7 @@ class Shown:
 
     @property
     def text(self) -> str:
-        return str(getattr(self.method, "text", None) or "")
+        return spaced(str(getattr(self.method, "text", None) or ""))
 
     @property
     def buttons(self) -> dict[str, str]:
@@ -55,7 +55,9 @@ class Shown:
         if not isinstance(markup, InlineKeyboardMarkup):
             return {}
         return {
-            b.text: b.callback_data or b.url or "" for row in markup.inline_keyboard for b in row
+            spaced(b.text): b.callback_data or b.url or ""
+            for row in markup.inline_keyboard
+            for b in row
         }
 
     def button(self, words: str) -> str:
@@ -63,6 +65,19 @@ class Shown:
         found = [data for label, data in self.buttons.items() if words in label]
         assert len(found) == 1, f"{words!r} in {list(self.buttons)}"
         return found[0]
+
+
+def spaced(text: str) -> str:
+    """The text with ordinary spaces: sums of money hold unbreakable ones."""
+    return text.replace("\u00a0", " ").replace("\u202f", " ")
+
+
+def photo(file_id: str) -> list[PhotoSize]:
+    """A photo in two sizes, as Telegram sends it."""
+    return [
+        PhotoSize(file_id=f"{file_id}-s", file_unique_id="s", width=90, height=90, file_size=10),
+        PhotoSize(file_id=file_id, file_unique_id="l", width=900, height=900, file_size=1000),
+    ]
 
 
 class RecordedTelegram(BaseSession):
@@ -76,7 +91,10 @@ class RecordedTelegram(BaseSession):
         self._ids = itertools.count(1000)
 
     async def make_request(
-        self, bot: Bot, method: TelegramMethod[TelegramType], timeout: int | None = None
+        self,
+        bot: Bot,
+        method: TelegramMethod[TelegramType],
+        timeout: int | None = None,  # noqa: ASYNC109 - aiogram's own signature
     ) -> TelegramType:
         self.calls.append(method)
         kind = type(method).__name__
@@ -100,11 +118,15 @@ class RecordedTelegram(BaseSession):
         return answer  # type: ignore[no-any-return]
 
     async def stream_content(
-        self, url: str, headers: dict[str, Any] | None = None, timeout: int = 30,
-        chunk_size: int = 65536, raise_for_status: bool = True,
-    ) -> AsyncGenerator[bytes, None]:  # fmt: skip
-        raise NotImplementedError
-        yield b""
+        self,
+        url: str,
+        headers: dict[str, Any] | None = None,
+        timeout: int = 30,  # noqa: ASYNC109 - aiogram's own signature
+        chunk_size: int = 65536,
+        raise_for_status: bool = True,
+    ) -> AsyncGenerator[bytes, None]:
+        for chunk in (b"",):  # the bot downloads nothing: that is the worker's part
+            yield chunk
 
     async def close(self) -> None:
         pass
@@ -165,6 +187,10 @@ class FakeProvider:
         """The payer paid, or did not."""
         self.payments[payment_id] = replace(self.payments[payment_id], status=status)
 
+    def forge_amount(self, kopecks: int, payment_id: str = "remote-0") -> None:
+        """The provider speaks of another amount than ours."""
+        self.payments[payment_id] = replace(self.payments[payment_id], amount_kopecks=kopecks)
+
     async def cancel(self, payment_id: str, *, idempotence_key: str) -> RemotePayment:
         raise NotImplementedError
 
@@ -198,8 +224,12 @@ class Bell:
     def __init__(self) -> None:
         self.rung: list[int] = []
 
+        self.on_ring: Callable[[int], Awaitable[None]] | None = None
+
     async def ring(self, job_id: int) -> None:
         self.rung.append(job_id)
+        if self.on_ring is not None:
+            await self.on_ring(job_id)
 
 
 class Conversation:
@@ -212,11 +242,13 @@ class Conversation:
         self.bell = Bell()
         self.bot = Bot("42:TEST", session=self.telegram)
         self.services = Services(
-            settings=BotSettings(
-                database_url=SecretStr("postgresql://unused"),
-                BOT_TOKEN=SecretStr("42:TEST"),
-                YOOKASSA_SHOP_ID="1",
-                YOOKASSA_SECRET_KEY=SecretStr("s"),
+            settings=BotSettings.model_validate(
+                {
+                    "database_url": "postgresql://unused",
+                    "BOT_TOKEN": "42:TEST",
+                    "YOOKASSA_SHOP_ID": "1",
+                    "YOOKASSA_SECRET_KEY": "s",
+                }
             ),
             pool=pool,
             catalog=load_catalog(),
@@ -224,7 +256,7 @@ class Conversation:
             doorbell=self.bell,
             topup_terms=TopUpTerms(return_url="https://t.me/rei", description="Top-up"),
         )
-        self.dispatcher = build_dispatcher(self.services, album_quiet_seconds=0.05)
+        self.dispatcher = build_dispatcher(self.services, album_quiet_seconds=ALBUM_QUIET_SECONDS)
         self._updates = itertools.count(1)
         self._messages = itertools.count(1)
         self.language = "ru"
@@ -273,6 +305,17 @@ class Conversation:
         )
         return self.telegram.chat[shown.message_id]
 
+    async def tap_for_new(self, shown: Shown, words: str) -> Shown:
+        """Press a button that is answered by a new message."""
+        before = max(self.telegram.chat)
+        await self.tap(shown, words)
+        assert self.last.message_id > before
+        return self.last
+
+    def shown(self, shown: Shown) -> Shown:
+        """A message as it is now."""
+        return self.telegram.chat[shown.message_id]
+
     @property
     def last(self) -> Shown:
         """The newest message of the chat."""
@@ -294,6 +337,10 @@ class Conversation:
                 operation_id=f"gift-{next(self._updates)}",
                 reason="test",
             )
+
+    async def ban(self, reason: str, user_id: int = CUSTOMER) -> None:
+        async with self.pool.acquire() as connection:
+            assert await users.ban(connection, user_id, until=None, reason=reason)
 
     async def balance(self, user_id: int = CUSTOMER) -> int:
         value: int = await self.pool.fetchval(

@@ -60,14 +60,15 @@ async def generate(
                  "watercolour</i>. Or send a photo and say what to change.")  # fmt: skip
         await send(bot, message.chat.id, View(text))
         return
-    await _order_text(message, prompt, bot, user, services, _, for_photos=False)
+    await _order_text(message, prompt, bot=bot, user=user, services=services, _=_, for_photos=False)
 
 
 async def plain_text(
     message: Message, bot: Bot, user: User, services: Services, _: Texts
 ) -> None:  # fmt: skip
     """Any text is a prompt; it goes to the photos that wait for one, if some do."""
-    await _order_text(message, message.text or "", bot, user, services, _, for_photos=True)
+    text = message.text or ""
+    await _order_text(message, text, bot=bot, user=user, services=services, _=_, for_photos=True)
 
 
 async def photo(
@@ -77,7 +78,9 @@ async def photo(
     assert message.photo
     largest = message.photo[-1]
     ref = InputRef(largest.file_id, "image/jpeg", largest.file_size or 0)
-    await _order_picture(message, ref, bot, user, services, _, album_quiet)
+    await _order_picture(
+        message, ref, bot=bot, user=user, services=services, _=_, album_quiet=album_quiet
+    )
 
 
 async def image_file(
@@ -90,17 +93,19 @@ async def image_file(
         await send(bot, message.chat.id, View(_("This file is too large: 20 MB at the most.")))
         return
     ref = InputRef(file.file_id, file.mime_type or IMAGE_TYPES[0], file.file_size or 0)
-    await _order_picture(message, ref, bot, user, services, _, album_quiet)
+    await _order_picture(
+        message, ref, bot=bot, user=user, services=services, _=_, album_quiet=album_quiet
+    )
 
 
 async def _order_text(
     message: Message,
     text: str,
+    *,
     bot: Bot,
     user: User,
     services: Services,
     _: Texts,
-    *,
     for_photos: bool,
 ) -> None:
     prompt = text.strip()
@@ -114,7 +119,9 @@ async def _order_text(
             draft = await drafts.answer_prompt(connection, user.id, prompt)
         answered = draft is not None
         if draft is None:
-            draft = await _gather(connection, message, prompt, (), user, services.catalog)
+            draft = await _gather(
+                connection, message, user, services.catalog, prompt=prompt, inputs=()
+            )
     if answered or draft.card_message_id is None:  # else this update came before: the card is there
         await present(bot, services, draft, balance_kopecks=user.balance_kopecks, _=_)
 
@@ -122,6 +129,7 @@ async def _order_text(
 async def _order_picture(
     message: Message,
     ref: InputRef,
+    *,
     bot: Bot,
     user: User,
     services: Services,
@@ -137,7 +145,9 @@ async def _order_picture(
     async with services.pool.acquire() as connection, connection.transaction():
         if user.awaiting is not None:
             await users.await_answer(connection, user.id, None)
-        draft = await _gather(connection, message, prompt, (ref,), user, services.catalog)
+        draft = await _gather(
+            connection, message, user, services.catalog, prompt=prompt, inputs=(ref,)
+        )
     if message.media_group_id is None:
         if draft.card_message_id is None:
             await present(bot, services, draft, balance_kopecks=user.balance_kopecks, _=_)
@@ -162,10 +172,11 @@ async def _order_picture(
 async def _gather(
     connection: Connection,
     message: Message,
-    prompt: str,
-    inputs: tuple[InputRef, ...],
     user: User,
     catalog: Catalog,
+    *,
+    prompt: str,
+    inputs: tuple[InputRef, ...],
 ) -> Draft:
     album = message.media_group_id
     model, ratio, size = catalog.fit(model=user.model, aspect_ratio="", image_size="")
