@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import ipaddress
 import signal
 from typing import Any, Final
@@ -26,13 +25,6 @@ _url_option = click.option(
     show_default=True,
     help="The running sandbox.",
 )
-
-
-def __getattr__(name: str) -> Any:
-    # The entry point `demo` names this module; what it needs is imported only when it is used.
-    if name == "demo":
-        return importlib.import_module("rei_sandbox.demo").demo
-    raise AttributeError(name)
 
 
 @click.group(invoke_without_command=True)

