@@ -41,7 +41,7 @@ class Program:
         self.ready_url = ready_url
         self.starts = 0
         self._words = words
-        self._environment = environment
+        self.environment = environment
         self._pid_file = folder / f"{name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -63,7 +63,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=dict(self._environment),
+                env=dict(self.environment),
                 start_new_session=True,  # Ctrl-C reaches the parent, which ends them in order
             )
         self.starts += 1

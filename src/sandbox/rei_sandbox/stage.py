@@ -192,28 +192,25 @@ class Stage:
             # A dead worker's job goes to another one while people are still watching.
             "REI_LEASE_SECONDS": "5",
             "REI_CIRCUIT_PROBE_SECONDS": "2",
-            "YOOKASSA_RETURN_URL": "https://t.me/",
         }
         settings |= _side(
-            TELEGRAM,
-            "REI_TELEGRAM_API_URL",
             real=self.outside.telegram,
+            prefixes=("BOT_TOKEN", "REI_TELEGRAM_"),
             instead={"BOT_TOKEN": SANDBOX_TOKEN, "REI_TELEGRAM_API_URL": self.sandbox_url},
         )
         settings |= _side(
-            YOOKASSA,
-            "YOOKASSA_API_URL",
             real=self.outside.yookassa,
+            prefixes=("YOOKASSA_", "REI_RECEIPT_"),
             instead={
                 "YOOKASSA_SHOP_ID": sandbox.yookassa_shop_id,
                 "YOOKASSA_SECRET_KEY": sandbox.yookassa_secret_key,
                 "YOOKASSA_API_URL": f"{self.sandbox_url}/yookassa/v3",
+                "YOOKASSA_RETURN_URL": "https://t.me/",
             },
         )
         settings |= _side(
-            GEMINI,
-            "GEMINI_BASE_URL",
             real=self.outside.gemini,
+            prefixes=("GEMINI_",),
             instead={
                 "GEMINI_API_KEY": sandbox.gemini_api_key,
                 "GEMINI_BASE_URL": f"{self.sandbox_url}/gemini",
@@ -222,13 +219,11 @@ class Stage:
         return settings | dict(extra)
 
 
-def _side(
-    credentials: tuple[str, ...], address: str, *, real: bool, instead: dict[str, str]
-) -> dict[str, str]:
+def _side(*, real: bool, prefixes: tuple[str, ...], instead: dict[str, str]) -> dict[str, str]:
     """One service's settings: the environment's own, or those of the stand-in."""
     if not real:
         return instead
-    return {name: os.environ[name] for name in (*credentials, address) if name in os.environ}
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
 
 
 def _is_ours(name: str) -> bool:
