@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 from contextlib import AsyncExitStack
 
-import structlog
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
@@ -17,14 +13,10 @@ from rei_core.images.pacing import SharedRate
 from rei_core import logs
 from rei_core.catalog import load_catalog
 from rei_core.db import create_pool
-from rei_core.db.migrate import schema_state, script_directory
-from rei_core.errors import ConfigurationError
+from rei_core.db.migrate import require_schema
+from rei_core.process import stop_on_signals
 from rei_core.settings import WorkerSettings
 from rei_worker.worker import Worker
-
-logger = structlog.get_logger(__name__)
-
-EXIT_AT_ONCE = 130
 
 
 async def main(settings: WorkerSettings) -> None:
@@ -33,7 +25,7 @@ async def main(settings: WorkerSettings) -> None:
     _quiet_taskiq()
     catalog = load_catalog(settings.catalog_file)
     database_url = settings.database_url.get_secret_value()
-    await check_schema(database_url)
+    await require_schema(database_url)
     async with AsyncExitStack() as stack:
         pool = await create_pool(
             database_url, application="rei-worker", size_max=settings.database_pool_size_max
@@ -55,7 +47,7 @@ async def main(settings: WorkerSettings) -> None:
         worker = Worker(
             settings=settings, pool=pool, bot=bot, provider=provider, rate=rate, catalog=catalog
         )
-        _obey_signals(worker)
+        stop_on_signals(worker.stop)
         await worker.run()
 
 
@@ -63,39 +55,6 @@ def telegram_bot(settings: WorkerSettings) -> Bot:
     """aiogram's client for the Bot API that the settings name."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
     return Bot(settings.bot_token.get_secret_value(), session=AiohttpSession(api=api))
-
-
-async def check_schema(database_url: str) -> None:
-    """Refuse an old schema. A newer one is fine: migrations work with the version before them."""
-    state = await schema_state(database_url)
-    if state.up_to_date:
-        return
-    known = {script.revision for script in script_directory().walk_revisions()}
-    if state.current is not None and state.current not in known:
-        logger.warning("worker.schema_is_newer", schema=state.current, known=state.head)
-        return
-    raise ConfigurationError(
-        "REI_DATABASE_URL",
-        f"the schema is at {state.current or 'nothing'}, this worker wants {state.head}",
-        "Run `rei migrate`",
-    )
-
-
-def _obey_signals(worker: Worker) -> None:
-    seen: list[int] = []
-
-    def on_signal(number: int) -> None:
-        if seen:
-            # The leases lapse and others take over; that is what they are for.
-            logger.warning("worker.exits_at_once")
-            os._exit(EXIT_AT_ONCE)
-        seen.append(number)
-        logger.info("worker.signal", signal=signal.Signals(number).name)
-        worker.stop()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
 
 
 def _quiet_taskiq() -> None:

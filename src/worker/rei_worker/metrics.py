@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import ProcessCollector as Process
 
+from rei_core.process import watch_loop_lag
+
 SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600)
-LAG_CHECK_SECONDS = 0.5
 
 
 class Metrics:
@@ -71,11 +70,7 @@ class Metrics:
 
     async def watch_loop(self) -> None:
         """Measure the event loop's lag until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            expected = loop.time() + LAG_CHECK_SECONDS
-            await asyncio.sleep(LAG_CHECK_SECONDS)
-            self._lag.set(max(0.0, loop.time() - expected))
+        await watch_loop_lag(self._lag.set)
 
     def exposition(self) -> bytes:
         """The text format."""

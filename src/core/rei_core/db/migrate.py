@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+import structlog
 from alembic import op
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -19,9 +21,14 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
+
+from rei_core.errors import ConfigurationError
+
+log = structlog.get_logger()
 
 REVISIONS = Path(__file__).parent / "revisions"
 LOCK_KEY = 0x7265695F6D696772  # "rei_migr": one migration at a time in a database
@@ -85,6 +92,32 @@ async def schema_state(database_url: str) -> SchemaState:
     head = script_directory().get_current_head()
     assert head is not None
     return SchemaState(current=found[0], head=head)
+
+
+async def require_schema(database_url: str) -> None:
+    """Refuse to start on an old schema, or on none; raises `ConfigurationError`.
+
+    A newer one is fine: migrations work with the version before them.
+    """
+    try:
+        state = await schema_state(database_url)
+    except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:  # texts may hold the URL
+        raise ConfigurationError(
+            "REI_DATABASE_URL",
+            f"the database cannot be reached ({type(error).__name__})",
+            "Is PostgreSQL up, and the address right? `rei doctor` tells more",
+        ) from None
+    if state.up_to_date:
+        return
+    known = {script.revision for script in script_directory().walk_revisions()}
+    if state.current is not None and state.current not in known:
+        log.warning("schema is newer than this code", schema=state.current, known=state.head)
+        return
+    raise ConfigurationError(
+        "REI_DATABASE_URL",
+        f"the schema is at {state.current or 'nothing'}, {state.head} is wanted",
+        "Run `rei migrate`",
+    )
 
 
 async def _with_connection(database_url: str, work: object) -> None:

@@ -56,13 +56,21 @@ async def done(connection: Connection, update_id: int) -> None:
     )
 
 
-async def release(connection: Connection, update_id: int) -> None:
-    """Handling failed: let the next repeat try at once."""
-    await connection.execute(
-        "UPDATE telegram_updates SET lease_until = now() - interval '1 second' "
-        "WHERE update_id = $1 AND handled_at IS NULL",
-        update_id,
-    )
+RELEASE = """
+UPDATE telegram_updates
+SET lease_until = now() - interval '1 second',
+    attempt = CASE WHEN $2 THEN attempt ELSE greatest(attempt - 1, 1) END
+WHERE update_id = $1 AND handled_at IS NULL
+"""
+
+
+async def release(connection: Connection, update_id: int, *, counts: bool = True) -> None:
+    """Handling failed: let the next repeat try at once.
+
+    With `counts=False` the attempt is not held against the update: something that it leans on
+    was away.
+    """
+    await connection.execute(RELEASE, update_id, counts)
 
 
 FORGET = """
@@ -79,3 +87,14 @@ WHERE update_id IN (
 async def forget(connection: Connection, *, older_than_seconds: float, limit: int) -> int:
     """Remove old rows (Telegram repeats for 24 h at the most); how many went."""
     return int((await connection.execute(FORGET, older_than_seconds, limit)).split()[-1])
+
+
+REGISTRATION_LOCK_KEY = 0x7265695F686F6F6B  # "rei_hook"
+
+
+async def try_lock_registration(connection: Connection) -> bool:
+    """Become the one pod that tells Telegram where updates go, until the transaction ends."""
+    locked: bool = await connection.fetchval(
+        "SELECT pg_try_advisory_xact_lock($1)", REGISTRATION_LOCK_KEY
+    )
+    return locked

@@ -1,0 +1,44 @@
+"""What every long-running process of Rei does the same way: obey signals, watch its own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import structlog
+
+logger = structlog.get_logger(__name__)
+
+EXIT_AT_ONCE = 130
+LAG_CHECK_SECONDS = 0.5
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` on the first SIGTERM or SIGINT; end the process on the spot on the second.
+
+    Ending on the spot is safe: leases lapse, and whatever was open is found again.
+    """
+    seen: list[int] = []
+
+    def on_signal(number: int) -> None:
+        if seen:
+            logger.warning("process.exits_at_once")
+            os._exit(EXIT_AT_ONCE)
+        seen.append(number)
+        logger.info("process.signal", signal=signal.Signals(number).name)
+        stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+async def watch_loop_lag(report: Callable[[float], None]) -> None:
+    """Tell `report` how many seconds late the event loop wakes, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        expected = loop.time() + LAG_CHECK_SECONDS
+        await asyncio.sleep(LAG_CHECK_SECONDS)
+        report(max(0.0, loop.time() - expected))
