@@ -1,0 +1,199 @@
+"""One Telegram update, handled once in effect, whoever brings it: the webhook or polling.
+
+    claim ─┬─ done before ──────────────────────────────► REPEATED   confirm
+           ├─ somebody is at it ────────────────────────► BUSY       ask again
+           └─ ours ─ handler ─┬─ returns, marked done ──► HANDLED    confirm
+                              ├─ raises, released ──────► FAILED     ask again
+                              └─ raises the fifth time ─► GIVEN_UP   confirm, and say sorry
+
+Guarantees: an update is confirmed only after everything it caused is committed and its row says
+so. A process that dies in between leaves a lease that lapses; the repeat then runs the handler
+again, which changes nothing more (handlers key what they write by the update's content).
+
+Dangers: giving up loses what a customer said, so an attempt counts only if the update itself may
+be to blame. While the database or Telegram is away nothing is held against anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+
+import asyncpg
+import pydantic
+import structlog
+from aiogram import Bot, Dispatcher
+from aiogram.exceptions import (
+    ClientDecodeError,
+    TelegramEntityTooLarge,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+    TelegramServerError,
+    TelegramUnauthorizedError,
+)
+from aiogram.types import Update
+
+from rei_bot.metrics import Metrics, kind_of
+from rei_bot.notices import Notices, sender_of
+from rei_bot.services import Services
+from rei_bot.throttle import Throttle, Verdict
+from rei_core.updates import queries
+from rei_core.updates.queries import Claim
+
+log = structlog.get_logger()
+
+ATTEMPTS_MAX = 5
+HANDLER_SECONDS_MAX = 25.0
+"""Telegram waits longer for a webhook's answer; a slow payment provider fits in."""
+LEASE_SECONDS = 30.0
+"""Longer than a handler may run, so that no two run at once. A dead process is waited for as long."""
+DATABASE_SECONDS_MAX = 5.0
+
+OUTAGES = (
+    TelegramNetworkError,
+    TelegramRetryAfter,
+    TelegramServerError,
+    TelegramUnauthorizedError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    OSError,
+)
+"""What is raised when something that handlers lean on is away; `OSError` holds `TimeoutError`."""
+
+
+class Result(enum.StrEnum):
+    """How an update ended this time; the values are metric labels."""
+
+    HANDLED = "handled"
+    REPEATED = "repeated"
+    THROTTLED = "throttled"
+    GIVEN_UP = "given_up"
+    BUSY = "busy"
+    FAILED = "failed"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the update may be confirmed to Telegram; else it has to come again."""
+        return self not in {Result.BUSY, Result.FAILED}
+
+
+class UpdateHandler:
+    """Claims, hands to the dispatcher, marks as done."""
+
+    def __init__(
+        self,
+        *,
+        bot: Bot,
+        dispatcher: Dispatcher,
+        services: Services,
+        throttle: Throttle,
+        metrics: Metrics,
+        handler_seconds_max: float = HANDLER_SECONDS_MAX,
+    ) -> None:
+        self._bot = bot
+        self._dispatcher = dispatcher
+        self._pool = services.pool
+        self._support_contact = services.settings.support_contact
+        self._throttle = throttle
+        self._notices = Notices(bot, services.pool)
+        self._metrics = metrics
+        self._handler_seconds_max = handler_seconds_max
+
+    async def handle(self, update: Update) -> Result:
+        """Handle one update; raises nothing but `CancelledError`."""
+        started = time.monotonic()
+        sender = sender_of(update)
+        with structlog.contextvars.bound_contextvars(
+            update_id=update.update_id, user_id=sender.id if sender else None
+        ):
+            try:
+                result = await self._claim_and_run(update)
+            except Exception as error:  # the claim, or the last words about the update
+                _log_failure(error, attempt=None)
+                result = Result.FAILED
+        self._metrics.update(kind_of(update), result, time.monotonic() - started)
+        return result
+
+    async def _claim_and_run(self, update: Update) -> Result:
+        async with asyncio.timeout(DATABASE_SECONDS_MAX), self._pool.acquire() as connection:
+            claim, attempt = await queries.claim(
+                connection, update.update_id, lease_seconds=LEASE_SECONDS
+            )
+        if claim is Claim.DONE:
+            return Result.REPEATED
+        if claim is Claim.BUSY:
+            return Result.BUSY
+        if attempt > ATTEMPTS_MAX:  # it took the process down with it each time, or its last words
+            log.error("update given up", attempt=attempt)
+            return await self._give_up(update)
+        return await self._attempt(update, attempt)
+
+    async def _attempt(self, update: Update, attempt: int) -> Result:
+        try:
+            async with asyncio.timeout(self._handler_seconds_max) as bound:
+                result = await self._run(update, first=attempt == 1)
+                await self._mark_done(update)
+        except asyncio.CancelledError:  # we stop; the next process need not wait for the lease
+            await self._release(update, counts=False)
+            raise
+        except Exception as error:
+            counts = bound.expired() or not is_outage(error)
+            if counts and attempt >= ATTEMPTS_MAX:
+                log.exception("update given up", attempt=attempt)
+                return await self._give_up(update)
+            _log_failure(error, attempt=attempt)
+            await self._release(update, counts=counts)
+            return Result.FAILED
+        return result
+
+    async def _run(self, update: Update, *, first: bool) -> Result:
+        sender = sender_of(update)
+        verdict = Verdict.PASS
+        if first and sender is not None:
+            verdict = await self._throttle.judge(sender.id)
+        if verdict is Verdict.PASS:
+            await self._dispatcher.feed_update(self._bot, update)
+            return Result.HANDLED
+        if verdict is Verdict.WARN:
+            log.warning("customer throttled")
+            await self._notices.too_fast(update)
+        return Result.THROTTLED
+
+    async def _give_up(self, update: Update) -> Result:
+        await self._notices.gave_up(update, support_contact=self._support_contact)
+        await self._mark_done(update)
+        return Result.GIVEN_UP
+
+    async def _mark_done(self, update: Update) -> None:
+        async with asyncio.timeout(DATABASE_SECONDS_MAX), self._pool.acquire() as connection:
+            await queries.done(connection, update.update_id)
+
+    async def _release(self, update: Update, *, counts: bool) -> None:
+        """Let the repeat try at once; if even that fails, it waits for the lease."""
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS_MAX), self._pool.acquire() as connection:
+                await queries.release(connection, update.update_id, counts=counts)
+        except Exception as error:
+            log.warning("update not released", error=type(error).__name__)
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether something else was away, so that the update is not to blame."""
+    if isinstance(error, TelegramEntityTooLarge):  # aiogram counts it among the network's errors
+        return False
+    if isinstance(error, ClientDecodeError):
+        # An answer that is no JSON comes from something between us and Telegram.
+        return not isinstance(error.original, pydantic.ValidationError)
+    return isinstance(error, OUTAGES)
+
+
+def _log_failure(error: Exception, *, attempt: int | None) -> None:
+    if is_outage(error):
+        log.warning("update failed", attempt=attempt, error=type(error).__name__, detail=str(error))
+    else:
+        log.error("update failed", attempt=attempt, exc_info=error)
