@@ -11,8 +11,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Final
 
 from aiohttp import web
@@ -23,6 +21,9 @@ from rei_sandbox.control import SANDBOX, Sandbox
 from rei_sandbox.faults import Faults
 from rei_sandbox.gemini import routes as gemini_routes
 from rei_sandbox.settings import SandboxSettings
+from rei_sandbox.telegram import routes as telegram_routes
+from rei_sandbox.telegram.flood import FloodLimit
+from rei_sandbox.telegram.state import TelegramState
 from rei_sandbox.wire import STOPPING
 from rei_sandbox.yookassa import pay_page
 from rei_sandbox.yookassa import routes as yookassa_routes
@@ -50,7 +51,7 @@ def build_app(
     app = web.Application(client_max_size=REQUEST_BYTES_MAX)
     faults, calls = Faults(), Calls()
     yookassa = YooKassa(settings=settings, faults=faults, calls=calls, now=now)
-    telegram = _add_telegram(app, faults)
+    telegram = _telegram(settings, faults)
     app[SANDBOX] = Sandbox(settings, faults, calls, yookassa, telegram)
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop)
@@ -59,6 +60,7 @@ def build_app(
     yookassa_routes.setup(app, yookassa=yookassa)
     pay_page.setup(app, yookassa=yookassa)
     gemini_routes.setup(app, settings=settings, faults=faults, calls=calls)
+    telegram_routes.setup(app, faults=faults, calls=calls, state=telegram)
     return app
 
 
@@ -80,24 +82,19 @@ async def running(
         await runner.cleanup()
 
 
-def _add_telegram(app: web.Application, faults: Faults) -> object | None:
-    """The Bot API and the chat page, if they are installed; their routes go into `app`."""
-    if find_spec("rei_sandbox.telegram.routes") is None:
-        return None
-    state: object = import_module("rei_sandbox.telegram.state").TelegramState()
-    import_module("rei_sandbox.telegram.routes").setup(app, faults=faults, state=state)
-    if find_spec("rei_sandbox.chat.routes") is not None:
-        chat = import_module("rei_sandbox.chat.routes")
-        chat.setup(app, telegram=state, faults=faults)
-    return state
+def _telegram(settings: SandboxSettings, faults: Faults) -> TelegramState:
+    messages_max = settings.telegram_messages_max
+    flood = FloodLimit(messages=messages_max) if messages_max else None
+    return TelegramState(settings.telegram_bot_token, flood=flood, faults=faults)
 
 
 async def _stop(app: web.Application) -> None:
     app[STOPPING].set()
+    await app[SANDBOX].telegram.close()  # long polls would keep the server up
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
-    """Notifications, and payments that expire unasked, as long as the server is up."""
+    """Notifications, updates, and payments that expire unasked, as long as the server is up."""
     yookassa = app[SANDBOX].yookassa
     await yookassa.notifier.start()
     expiring = asyncio.create_task(yookassa.keep_expiring())
@@ -105,3 +102,4 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     expiring.cancel()
     await asyncio.gather(expiring, return_exceptions=True)
     await yookassa.notifier.close()
+    await app[SANDBOX].telegram.close()  # again: a webhook may have been set in the last moment

@@ -74,7 +74,7 @@ def sandbox(context: click.Context, host: str | None, port: int | None) -> None:
 @sandbox.command(
     epilog="Operations: "
     + "; ".join(f"{service}: {', '.join(names)}" for service, names in OPERATIONS.items())
-    + "; telegram: any method, such as sendPhoto."
+    + f"; {ANY}: any but notification and getUpdates."
 )
 @click.argument("service", type=click.Choice(list(KINDS)))
 @click.argument("kind")
@@ -90,6 +90,7 @@ def fault(  # noqa: PLR0917  # click passes them by name
 
     \b
     telegram  rate_limited unavailable internal hang done_no_answer blocked
+              and of its updates: duplicated late reordered
     yookassa  rate_limited unavailable internal hang done_no_answer
               and of its notifications: lost duplicated late reordered forged
     gemini    rate_limited unavailable internal hang done_no_answer quota_exhausted
@@ -101,6 +102,7 @@ def fault(  # noqa: PLR0917  # click passes them by name
     Ten copies of a notification:      rei sandbox fault yookassa duplicated
     A success that is not true:        rei sandbox fault yookassa forged
     User 7 has blocked the bot:        rei sandbox fault telegram blocked --subject 7
+    An update comes twice:             rei sandbox fault telegram duplicated
     """
     body = {
         "service": service,

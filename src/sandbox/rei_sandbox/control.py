@@ -10,6 +10,8 @@
     POST   /_sandbox/notification-url      {url}: send them there from now on
     POST   /_sandbox/reset                 forget everything
 
+    /_sandbox/telegram/…                   the users' side of the chats: see telegram.control
+
 There is no password: the sandbox listens on loopback and holds nothing of worth.
 """
 
@@ -26,6 +28,7 @@ from aiohttp import web
 from rei_sandbox.calls import Calls
 from rei_sandbox.faults import KINDS, OPERATIONS, FaultRefused, Faults
 from rei_sandbox.settings import SandboxSettings
+from rei_sandbox.telegram.state import TelegramState
 from rei_sandbox.yookassa.service import YooKassa
 
 _FIELDS: Final = {
@@ -46,7 +49,7 @@ class Sandbox:
     faults: Faults
     calls: Calls
     yookassa: YooKassa
-    telegram: object | None
+    telegram: TelegramState
 
 
 SANDBOX: Final = web.AppKey("rei_sandbox", Sandbox)
@@ -113,7 +116,7 @@ async def _state(request: web.Request) -> web.Response:
                 "waiting": [dataclasses.asdict(order) for order in sandbox.faults.active()],
                 "taken": sandbox.faults.taken(),
             },
-            "telegram": _ask(sandbox.telegram, "counts"),
+            "telegram": sandbox.telegram.counts(),
         }
     )
 
@@ -147,7 +150,7 @@ async def _reset(request: web.Request) -> web.Response:
     sandbox.calls.clear()
     sandbox.yookassa.shop.clear()
     await sandbox.yookassa.notifier.clear()
-    _ask(sandbox.telegram, "reset")
+    sandbox.telegram.reset()
     return web.json_response({"ok": True})
 
 
@@ -159,12 +162,6 @@ async def _json(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise FaultRefused("body", "a JSON object is wanted")
     return body
-
-
-def _ask(part: object | None, method: str) -> Any:
-    """Call a method that the Telegram half may have; None if it has not."""
-    found = getattr(part, method, None)
-    return found() if callable(found) else None
 
 
 def _checked(body: dict[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,11 @@ DELAY_SECONDS_MAX: Final = 86_400.0
 
 HTTP_KINDS: Final = ("rate_limited", "unavailable", "internal", "hang", "done_no_answer")
 NOTIFICATION_KINDS: Final = ("lost", "duplicated", "late", "reordered", "forged")
+UPDATE_KINDS: Final = ("duplicated", "late", "reordered")
+"""Telegram's updates go the way of notifications; it loses and forges none."""
 
 KINDS: Final[dict[str, tuple[str, ...]]] = {
-    "telegram": (*HTTP_KINDS, "blocked"),
+    "telegram": (*HTTP_KINDS, "blocked", *UPDATE_KINDS),
     "yookassa": (*HTTP_KINDS, *NOTIFICATION_KINDS),
     "gemini": (
         *HTTP_KINDS,
@@ -42,11 +44,25 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """What can go wrong, by service."""
 
+TELEGRAM_FILE: Final = "file"
+"""A download; the other operations of Telegram are its methods."""
+POLLING: Final = "getUpdates"
+
 OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
+    "telegram": (
+        "getMe", POLLING, "setWebhook", "deleteWebhook", "getWebhookInfo",
+        "sendMessage", "sendPhoto", "sendDocument", "sendMediaGroup", "sendChatAction",
+        "editMessageText", "editMessageCaption", "editMessageReplyMarkup", "editMessageMedia",
+        "deleteMessage", "deleteMessages", "answerCallbackQuery", "getFile", "getChat",
+        "setMyCommands", "getMyCommands", "deleteMyCommands", "setMyName", "setMyDescription",
+        "setMyShortDescription", "getMyName", "getMyDescription", "getMyShortDescription",
+        "setChatMenuButton", "close", "logOut", TELEGRAM_FILE, "notification",
+    ),
     "yookassa": ("create", "get", "list", "capture", "cancel", "refund", "me", "notification"),
     "gemini": ("generate", "probe"),
-}
-"""Operations by service; Telegram's are the method names and are not listed."""
+}  # fmt: skip
+"""Operations by service. `*` is any of them but `notification`, which has kinds of its own, and
+`getUpdates`: a bot that polls would use up every fault before it says a word."""
 
 
 class FaultRefused(ReiError):
@@ -88,7 +104,7 @@ class Order:
         if self.kind in NOTIFICATION_KINDS:
             return operation == "notification"
         if self.operation == ANY:
-            return operation != "notification"
+            return operation not in {"notification", POLLING}
         return operation == self.operation
 
 
@@ -187,10 +203,11 @@ def _validate(order: Order) -> None:
             f"{order.service} has no {order.operation!r}; one of: {ANY}, {', '.join(operations)}",
         )
     is_notification = order.operation == "notification"
-    if order.service == "yookassa" and order.operation != ANY:
-        if is_notification and order.kind not in NOTIFICATION_KINDS:
+    if order.operation != ANY:
+        possible = [kind for kind in kinds if kind in NOTIFICATION_KINDS]
+        if is_notification and order.kind not in possible:
             raise FaultRefused(
-                "kind", f"notifications are: {', '.join(NOTIFICATION_KINDS)}; not {order.kind!r}"
+                "kind", f"notifications are: {', '.join(possible)}; not {order.kind!r}"
             )
         if not is_notification and order.kind in NOTIFICATION_KINDS:
             raise FaultRefused("operation", f"{order.kind!r} goes with operation 'notification'")

@@ -28,6 +28,14 @@ class SandboxSettings(BaseSettings):
         Field(description="How a browser reaches the sandbox; from the request if unset"),
     ] = None
 
+    telegram_bot_token: Annotated[
+        str, Field(description="The one bot token that is let in; if empty, any well-formed one")
+    ] = ""
+    telegram_messages_max: Annotated[
+        int,
+        Field(ge=0, description="Messages and edits to one chat in 10 s, then 429; 0: no limit"),
+    ] = 0
+
     yookassa_shop_id: Annotated[str, Field(description="The one shop id that is let in")] = "100500"
     yookassa_secret_key: Annotated[str, Field(description="The one secret key that is let in")] = (
         "test_sandbox_secret_key"  # noqa: S105  # a test credential of a stand-in
