@@ -1,0 +1,179 @@
+"""Gemini's image models over HTTP, behind `ImageProvider`.
+
+One call, one try: the worker repeats jobs, and only it knows whether that makes sense. A call is
+bounded in time and in bytes, and its picture is unpacked in threads of our own, few enough that
+a burst of 4K pictures does not fill the memory. Whether a call that timed out was billed, nobody
+knows; there is no idempotency key. The key travels in a header and shows in no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from rei_core.errors import ConfigurationError, FailureClass, ImageProviderError
+from rei_core.images import gemini_answers
+from rei_core.images.port import GeneratedImage, ImageRequest
+from rei_core.logs import MASK
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""A 4K PNG in base64 takes about 30 MB; thoughts may hold drafts of it."""
+REFUSAL_BYTES_MAX = 64 * 1024
+PROBE_SECONDS_MAX = 15.0
+CONNECT_SECONDS_MAX = 10.0
+DECODERS_MAX = 2
+LIMITS = httpx.Limits(max_connections=2048, max_keepalive_connections=256, keepalive_expiry=30)
+"""More than the 2,000 jobs that a worker may run at a time: a call never waits for a connection."""
+
+
+class GeminiClient:
+    """An `ImageProvider`. Raises `ConfigurationError` for a key or an address that cannot be."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        timeout_seconds: float = 180,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._api_key = _sound_key(api_key)
+        self._models_url = f"{_sound_url(base_url)}/v1beta/models"
+        self._timeout_seconds = timeout_seconds
+        self._http = httpx.AsyncClient(
+            headers={"x-goog-api-key": api_key, "accept-encoding": "gzip"},
+            timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS_MAX),
+            limits=LIMITS,
+            transport=transport,
+        )
+        self._decoders = ThreadPoolExecutor(DECODERS_MAX, thread_name_prefix="gemini-decode")
+
+    async def generate(self, request: ImageRequest) -> GeneratedImage:
+        """Make one picture."""
+        url = f"{self._url(request.model)}:generateContent"
+        content = await asyncio.to_thread(request_body, request)
+        body = await self._call("POST", url, content, seconds_max=self._timeout_seconds)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._decoders, gemini_answers.picture, body)
+        except ImageProviderError as error:
+            raise self._masked(error) from None
+
+    async def probe(self, model: str) -> None:
+        """Ask for the model's description, which costs nothing; raise as `generate` would."""
+        seconds_max = min(self._timeout_seconds, PROBE_SECONDS_MAX)
+        body = await self._call("GET", self._url(model), None, seconds_max=seconds_max)
+        gemini_answers.model_name(body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+
+    def _url(self, model: str) -> str:
+        return f"{self._models_url}/{quote(model, safe='')}"
+
+    async def _call(
+        self, method: str, url: str, content: bytes | None, *, seconds_max: float
+    ) -> bytes:
+        """The body of an answer with HTTP 200; raises for every other one."""
+        try:
+            async with asyncio.timeout(seconds_max):
+                return await self._exchange(method, url, content)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise ImageProviderError(
+                FailureClass.RETRY_LATER, "timeout", f"{type(error).__name__} in {seconds_max:g} s"
+            ) from error
+        except httpx.DecodingError as error:
+            raise gemini_answers.bad_answer("its compression is broken") from error
+        except (httpx.HTTPError, OSError) as error:
+            detail = f"{type(error).__name__}: {error}"
+            unavailable = ImageProviderError(FailureClass.RETRY_LATER, "unavailable", detail)
+            raise self._masked(unavailable) from error
+
+    async def _exchange(self, method: str, url: str, content: bytes | None) -> bytes:
+        headers = {"content-type": "application/json"} if content is not None else None
+        async with self._http.stream(method, url, content=content, headers=headers) as response:
+            status = response.status_code
+            if status == httpx.codes.OK:
+                body, whole = await _read(response, bytes_max=ANSWER_BYTES_MAX)
+                if not whole:
+                    raise gemini_answers.bad_answer("too large", http_status=status)
+                return body
+            body, _ = await _read(response, bytes_max=REFUSAL_BYTES_MAX)
+            wish = response.headers.get("retry-after", "")
+        raise self._masked(gemini_answers.refusal(status, body, retry_after=wish))
+
+    def _masked(self, error: ImageProviderError) -> ImageProviderError:
+        """The same error; a server that repeats our key to us does not get it into our logs."""
+        return ImageProviderError(
+            error.failure,
+            error.code,
+            _without(self._api_key, error.detail),
+            retry_after_seconds=error.retry_after_seconds,
+            http_status=error.http_status,
+        )
+
+
+def request_body(request: ImageRequest) -> bytes:
+    """The JSON of `generateContent`; with photos it takes a while: call it in a thread."""
+    parts: list[dict[str, Any]] = [{"text": request.prompt}]
+    for image in request.inputs:
+        data = base64.b64encode(image.data).decode("ascii")
+        parts.append({"inlineData": {"mimeType": image.mime_type, "data": data}})
+    shape = {"aspectRatio": request.aspect_ratio}
+    if request.image_size != "1K":  # what every model draws by default; 2.5 knows no sizes
+        shape["imageSize"] = request.image_size
+    body = {
+        "contents": [{"role": "user", "parts": parts}],
+        "generationConfig": {"responseModalities": ["TEXT", "IMAGE"], "imageConfig": shape},
+    }
+    return json.dumps(body).encode("ascii")
+
+
+async def _read(response: httpx.Response, *, bytes_max: int) -> tuple[bytes, bool]:
+    """(the body up to `bytes_max`, whether that is all of it)"""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > bytes_max:
+            return bytes(body[:bytes_max]), False
+    return bytes(body), True
+
+
+def _without(secret: str, text: str) -> str:
+    masked = text.replace(secret, MASK)
+    # An error's text is cut at its length; that may have left the beginning of the secret.
+    for length in range(len(secret) - 1, 3, -1):
+        if masked.endswith(secret[:length]):
+            return masked[:-length] + MASK
+    return masked
+
+
+def _sound_key(api_key: str) -> str:
+    # httpx would refuse such a header later, in an error that shows it.
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ConfigurationError(
+            "GEMINI_API_KEY",
+            "is empty or holds characters that no key has",
+            "Copy the key again, without spaces or line breaks around it",
+        )
+    return api_key
+
+
+def _sound_url(base_url: str) -> str:
+    try:
+        host = httpx.URL(base_url).host
+    except httpx.InvalidURL:
+        host = ""
+    if not host:
+        raise ConfigurationError(
+            "GEMINI_BASE_URL", "is no address", "It looks like https://host or https://host/path"
+        )
+    return base_url.rstrip("/")
