@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TypeAlias
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+logger = structlog.get_logger(__name__)
+
+CLOSE_SECONDS_MAX = 5.0
 
 
 async def create_pool(
@@ -37,6 +43,17 @@ async def create_pool(
     )
     assert pool is not None
     return pool
+
+
+async def close_pool(pool: Pool) -> None:
+    """Close in order, or by force if a connection does not come back: asyncpg's own `close` waits
+    for ever when the server is silent."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            await pool.close()
+    except TimeoutError:
+        logger.warning("database.connections_cut_off")
+        pool.terminate()
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -18,7 +18,7 @@ class DeliveryKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed delivery; `attempt` fences its end."""
+    """A claimed delivery; `attempt` fences its end, `failures` counts this attempt too."""
 
     id: int
     kind: DeliveryKind
@@ -26,4 +26,6 @@ class Delivery:
     user_id: int
     chat_id: int
     attempt: int
+    failures: int
+    age_seconds: float
     language: str

@@ -1,10 +1,16 @@
-"""The SQL of deliveries: claimed like jobs, ended once, remembered by message id."""
+"""The SQL of deliveries: claimed like jobs, ended once, remembered by message id.
+
+`attempt` is the token that fences; `failures` is what is held against a delivery. A claim counts
+as a failure until somebody says otherwise, so that one that kills its process is given up in
+the end; waiting for Telegram itself is not held against it.
+"""
 
 from __future__ import annotations
 
 import asyncpg
 
 from rei_core.db import Connection
+from rei_core.db.text import storable
 from rei_core.deliveries.model import Delivery, DeliveryKind
 
 CLAIM = """
@@ -17,10 +23,13 @@ WITH due AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE deliveries AS d
-SET attempt = d.attempt + 1, due_at = now() + make_interval(secs => $2)
+SET attempt = d.attempt + 1,
+    failures = d.failures + 1,
+    due_at = now() + make_interval(secs => $2)
 FROM due, users AS u
 WHERE d.id = due.id AND u.id = d.user_id
-RETURNING d.id, d.kind, d.ref_id, d.user_id, d.chat_id, d.attempt, u.language
+RETURNING d.id, d.kind, d.ref_id, d.user_id, d.chat_id, d.attempt, d.failures, u.language,
+          extract(epoch FROM now() - d.created_at)::float8 AS age_seconds
 """
 
 
@@ -28,6 +37,25 @@ async def claim(connection: Connection, *, limit: int, lease_seconds: float) -> 
     """Claim up to `limit` due deliveries; unless ended, they are due again after the lease."""
     rows = await connection.fetch(CLAIM, limit, lease_seconds)
     return sorted((delivery_of(row) for row in rows), key=lambda delivery: delivery.id)
+
+
+# Never sooner than it was: a delivery that was just postponed may still be in the list.
+RENEW = """
+UPDATE deliveries
+SET due_at = greatest(due_at, now() + make_interval(secs => $3))
+FROM unnest($1::bigint[], $2::integer[]) AS mine (id, attempt)
+WHERE deliveries.id = mine.id AND deliveries.attempt = mine.attempt
+  AND deliveries.status = 'pending'
+"""
+
+
+async def renew(
+    connection: Connection, deliveries: list[Delivery], *, lease_seconds: float
+) -> None:
+    """Prolong the leases of what is being sent; those of other attempts stay as they are."""
+    ids = [delivery.id for delivery in deliveries]
+    attempts = [delivery.attempt for delivery in deliveries]
+    await connection.execute(RENEW, ids, attempts, lease_seconds)
 
 
 DELIVERED = """
@@ -101,17 +129,24 @@ async def original_delivered(
 
 POSTPONE = """
 UPDATE deliveries
-SET due_at = now() + make_interval(secs => $3), error_detail = $4
+SET due_at = now() + make_interval(secs => $3),
+    error_detail = $4,
+    failures = failures - CASE WHEN $5 THEN 0 ELSE 1 END
 WHERE id = $1 AND attempt = $2 AND status = 'pending'
 """
 
 
 async def postpone(
-    connection: Connection, delivery: Delivery, *, delay_seconds: float, error_detail: str
+    connection: Connection,
+    delivery: Delivery,
+    *,
+    delay_seconds: float,
+    error_detail: str,
+    counts: bool = True,
 ) -> None:
-    """Try again after a delay."""
+    """Try again after a delay; with `counts=False` the attempt is not held against the delivery."""
     await connection.execute(
-        POSTPONE, delivery.id, delivery.attempt, delay_seconds, error_detail[:500]
+        POSTPONE, delivery.id, delivery.attempt, delay_seconds, storable(error_detail), counts
     )
 
 
@@ -124,7 +159,7 @@ WHERE id = $1 AND attempt = $2 AND status = 'pending'
 
 async def undeliverable(connection: Connection, delivery: Delivery, *, error_detail: str) -> None:
     """Give up: the customer blocked the bot, or every attempt failed. The result stays stored."""
-    await connection.execute(UNDELIVERABLE, delivery.id, delivery.attempt, error_detail[:500])
+    await connection.execute(UNDELIVERABLE, delivery.id, delivery.attempt, storable(error_detail))
 
 
 def delivery_of(row: asyncpg.Record) -> Delivery:
@@ -136,5 +171,7 @@ def delivery_of(row: asyncpg.Record) -> Delivery:
         user_id=row["user_id"],
         chat_id=row["chat_id"],
         attempt=row["attempt"],
+        failures=row["failures"],
+        age_seconds=row["age_seconds"],
         language=row["language"],
     )

@@ -8,11 +8,13 @@ deadlock.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import asyncpg
 
 from rei_core.db import Connection
+from rei_core.db.text import storable
 from rei_core.jobs.model import EndedJob, Output
 
 COMPLETE = """
@@ -49,7 +51,8 @@ SELECT id FROM ended
 
 async def complete(connection: Connection, job_id: int, *, attempt: int, output: Output) -> bool:
     """Store the result, capture the price and queue the delivery; False if the job is not ours."""
-    digest = hashlib.sha256(output.data).digest()
+    # In a thread: ten megabytes would hold up everybody else in the event loop.
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(output.data).digest())
     row = await connection.fetchrow(
         COMPLETE, job_id, attempt, output.mime_type, output.width, output.height, digest, output.data
     )  # fmt: skip
@@ -115,7 +118,7 @@ async def fail(
     connection: Connection, job_id: int, *, attempt: int, error_code: str, error_detail: str
 ) -> EndedJob | None:
     """Fail a claimed job and give the money back; None if the job is not ours any more."""
-    rows = await connection.fetch(FAIL, job_id, attempt, error_code, error_detail[:500])
+    rows = await connection.fetch(FAIL, job_id, attempt, error_code, storable(error_detail))
     return ended_of(rows[0]) if rows else None
 
 
@@ -141,7 +144,7 @@ WITH hopeless AS MATERIALIZED (
     SELECT id
     FROM jobs
     WHERE status = 'processing' AND lease_until < now() AND attempt >= attempts_max
-    ORDER BY lease_until
+    ORDER BY id
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 ), ended AS (
@@ -165,8 +168,8 @@ FAIL_OVERDUE = f"""
 WITH overdue AS MATERIALIZED (
     SELECT id
     FROM jobs
-    WHERE status = 'queued' AND deadline_at < now()
-    ORDER BY id
+    WHERE status = 'queued' AND finished_at IS NULL AND deadline_at < now()
+    ORDER BY deadline_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 ), ended AS (

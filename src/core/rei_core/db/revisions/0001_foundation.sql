@@ -98,7 +98,12 @@ CREATE TABLE jobs (
         CHECK ((status IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX jobs_queued ON jobs (id) WHERE status = 'queued';
-CREATE INDEX jobs_processing ON jobs (lease_until) WHERE status = 'processing';
+-- The second condition follows from the first. It keeps the claim, which orders by id and does
+-- not say it, from reading and sorting the whole queue by this index.
+CREATE INDEX jobs_overdue ON jobs (deadline_at) WHERE status = 'queued' AND finished_at IS NULL;
+-- By id and not by lease_until: a renewed lease then touches no index at all (a HOT update), and
+-- the sweep reads no more rows than are being worked on.
+CREATE INDEX jobs_processing ON jobs (id) WHERE status = 'processing';
 CREATE INDEX jobs_of_user ON jobs (user_id, id DESC);
 
 -- The result, stored before anything is delivered. The bytes go once Telegram has them.
@@ -166,6 +171,7 @@ CREATE TABLE deliveries (
     status      text NOT NULL DEFAULT 'pending'
         CHECK (status IN ('pending', 'delivered', 'undeliverable')),
     attempt     integer NOT NULL DEFAULT 0,        -- fencing token, as with jobs
+    failures    integer NOT NULL DEFAULT 0,        -- attempts held against it; a crash is one too
     due_at      timestamptz NOT NULL DEFAULT now(), -- while it is being sent: the end of the lease
     message_id  bigint,
     error_detail text,
@@ -209,6 +215,7 @@ CREATE TABLE circuits (
     name         text PRIMARY KEY,
     failures     integer NOT NULL DEFAULT 0,       -- in a row, of the retry-later class
     opened_at    timestamptz,                      -- NULL: closed
+    on_trial     boolean NOT NULL DEFAULT false,   -- half-open: one job at a time until one is done
     probe_at     timestamptz,
     reason       text,
     detail       text

@@ -1,0 +1,14 @@
+"""Texts from outside on their way into the database."""
+
+from __future__ import annotations
+
+TEXT_MAX = 500
+
+
+def storable(text: str) -> str:
+    """The text as PostgreSQL takes it: no NUL, no lone surrogate, at most `TEXT_MAX` characters.
+
+    An error text of a foreign service must never be what keeps a job from ending.
+    """
+    clean = text[:TEXT_MAX].replace("\x00", "")
+    return clean.encode("utf-8", "replace").decode("utf-8")
