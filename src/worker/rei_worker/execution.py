@@ -17,7 +17,7 @@ import structlog
 from aiogram import Bot
 
 from rei_core.db import Pool
-from rei_core.errors import FailureClass, ImageProviderError
+from rei_core.errors import FailureClass, ImageProviderError, ReiError
 from rei_core.images import circuits
 from rei_core.images.port import GeneratedImage, ImageProvider, ImageRequest
 from rei_core.jobs import claim_queries, end_queries, read_queries
@@ -41,6 +41,11 @@ GRACE_SECONDS = 5.0
 STORE_SECONDS_MAX = 120.0
 
 
+class NoPermit(ReiError):
+    """Our own limit of calls left no room in time. Nobody's failure: not the job's, which is queued
+    again with nothing held against it, and not the provider's, whose circuit must not hear of it."""
+
+
 class SharedRate(Protocol):
     """The provider's calls per minute, shared by all workers."""
 
@@ -56,6 +61,7 @@ class Retry:
     delay_seconds: float
     code: str
     detail: str
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,9 @@ def verdict(job: Job, error: Exception, *, base_seconds: float, jitter: float) -
             return Refusal("input_lost", error.problem)
         case inputs.InputUnreachable():
             code, detail, wish = "telegram_unavailable", error.problem, error.retry_after_seconds
+        case NoPermit():
+            delay = retry_delay_seconds(1, base_seconds=base_seconds, jitter=jitter)
+            return Retry(delay, "rate_limited", str(error), counts=False)
     if job.attempt >= job.attempts_max:
         ours = isinstance(error, ImageProviderError)
         return Refusal("provider_unavailable" if ours else code, f"{code}: {detail}")
@@ -116,6 +125,7 @@ class JobRunner:
         self._progress = progress
         self._metrics = metrics
         self._on_end = on_end
+        self._room = inputs.Room(inputs.HELD_BYTES_MAX)
 
     async def run(self, lease: Lease) -> None:
         """Work on a claimed job to the end of this attempt; raises only CancelledError."""
@@ -150,18 +160,20 @@ class JobRunner:
         return await self._completed(job, image)
 
     async def _picture(self, job: Job) -> GeneratedImage:
-        pictures = await inputs.fetch(self._bot, job.inputs)
-        if not await self._rate.acquire(PERMIT_SECONDS_MAX):
-            raise ImageProviderError(
-                FailureClass.RETRY_LATER, "rate_limited", "our own shared limit of calls"
+        async with self._room.take(inputs.size_bytes(job.inputs)):
+            pictures = await inputs.fetch(self._bot, job.inputs)
+            if not await self._rate.acquire(PERMIT_SECONDS_MAX):
+                raise NoPermit(f"no permit to call the provider in {PERMIT_SECONDS_MAX:g} s")
+            request = ImageRequest(
+                model=job.model,
+                prompt=job.prompt,
+                aspect_ratio=job.aspect_ratio,
+                image_size=job.image_size,
+                inputs=pictures,
             )
-        request = ImageRequest(
-            model=job.model,
-            prompt=job.prompt,
-            aspect_ratio=job.aspect_ratio,
-            image_size=job.image_size,
-            inputs=pictures,
-        )
+            return await self._call(request)
+
+    async def _call(self, request: ImageRequest) -> GeneratedImage:
         limit_seconds = self._settings.gemini_timeout_seconds + GRACE_SECONDS
         started = time.monotonic()
         outcome = "unexpected"
@@ -206,7 +218,7 @@ class JobRunner:
             logger.warning("provider.failed", failure=error.failure.value, code=error.code,
                            detail=error.detail)  # fmt: skip
             await self._record(error, job)
-        elif not isinstance(error, inputs.InputLost | inputs.InputUnreachable):
+        elif not isinstance(error, inputs.InputLost | inputs.InputUnreachable | NoPermit):
             logger.error("job.unexpected_error", exc_info=error)
         jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
         decision = verdict(
@@ -241,6 +253,7 @@ class JobRunner:
                 delay_seconds=retry.delay_seconds,
                 error_code=retry.code,
                 error_detail=retry.detail,
+                counts=retry.counts,
             ),
             within_seconds=STORE_SECONDS_MAX,
         )
@@ -262,7 +275,10 @@ class JobRunner:
     async def _record(self, error: ImageProviderError | None, job: Job) -> None:
         """Tell the circuit breaker. The job's end never hangs on it."""
         try:
-            async with self._pool.acquire(timeout=GRACE_SECONDS) as connection:
+            async with (
+                asyncio.timeout(GRACE_SECONDS),
+                self._pool.acquire(timeout=GRACE_SECONDS) as connection,
+            ):
                 if error is None:
                     await circuits.record_success(connection)
                     return
@@ -273,7 +289,7 @@ class JobRunner:
                     failures_max=self._settings.circuit_failures_max,
                     probe_seconds=self._settings.circuit_probe_seconds,
                 )
-        except TRANSIENT as problem:
+        except Exception as problem:
             logger.warning("circuit.not_recorded", error=type(problem).__name__)
             return
         if opened:

@@ -7,6 +7,8 @@ Telegram keeps a bot's files for a long but undocumented time, so a file may be 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiogram import Bot
@@ -20,7 +22,41 @@ FILE_BYTES_MAX = 20 * 1024 * 1024
 """What Telegram lets a bot download."""
 TOTAL_BYTES_MAX = 60 * 1024 * 1024
 """Of one job, so that one customer cannot fill a worker's memory."""
+HELD_BYTES_MAX = 256 * 1024 * 1024
+"""Of all jobs of a process. A call holds its pictures a second time, as base64."""
 FETCH_SECONDS_MAX = 60
+
+
+class Room:
+    """How many bytes of pictures this process holds at a time: a thousand jobs with fourteen photos
+    each must not end it. Who does not fit waits, in the order of arrival."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._left = self._bytes_max = bytes_max
+        self._turn = asyncio.Lock()
+        self._given_back = asyncio.Event()
+
+    @asynccontextmanager
+    async def take(self, size_bytes: int) -> AsyncIterator[None]:
+        """Hold that many bytes, or all there are, inside the block."""
+        size_bytes = min(size_bytes, self._bytes_max)
+        if size_bytes > 0:
+            async with self._turn:
+                while self._left < size_bytes:
+                    self._given_back.clear()
+                    await self._given_back.wait()
+                self._left -= size_bytes
+        try:
+            yield
+        finally:
+            self._left += size_bytes
+            self._given_back.set()
+
+
+def size_bytes(refs: tuple[InputRef, ...]) -> int:
+    """How much the pictures will take; one that Telegram did not measure counts as the largest."""
+    sizes = (ref.size_bytes if ref.size_bytes > 0 else FILE_BYTES_MAX for ref in refs)
+    return min(sum(sizes), TOTAL_BYTES_MAX)
 
 
 class InputLost(ReiError):

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
-from rei_core.images.gemini import GeminiClient
-from rei_core.images.pacing import SharedRate
 
 from rei_core import logs
 from rei_core.catalog import load_catalog
-from rei_core.db import create_pool
+from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
+from rei_core.images.gemini import GeminiClient
+from rei_core.images.pacing import SharedRate
 from rei_core.process import stop_on_signals
 from rei_core.settings import WorkerSettings
 from rei_worker.worker import Worker
@@ -28,9 +28,11 @@ async def main(settings: WorkerSettings) -> None:
     await require_schema(database_url)
     async with AsyncExitStack() as stack:
         pool = await create_pool(
-            database_url, application="rei-worker", size_max=settings.database_pool_size_max
+            database_url, application="rei-worker", size_max=settings.database_pool_size_max - 1
         )
-        stack.push_async_callback(pool.close)
+        stack.push_async_callback(close_pool, pool)
+        lease_pool = await create_pool(database_url, application="rei-worker-leases", size_max=1)
+        stack.push_async_callback(close_pool, lease_pool)
         provider = GeminiClient(
             api_key=settings.gemini_api_key.get_secret_value(),
             base_url=settings.gemini_base_url,
@@ -45,7 +47,13 @@ async def main(settings: WorkerSettings) -> None:
         )
         stack.push_async_callback(rate.aclose)
         worker = Worker(
-            settings=settings, pool=pool, bot=bot, provider=provider, rate=rate, catalog=catalog
+            settings=settings,
+            pool=pool,
+            lease_pool=lease_pool,
+            bot=bot,
+            provider=provider,
+            rate=rate,
+            catalog=catalog,
         )
         stop_on_signals(worker.stop)
         await worker.run()

@@ -68,10 +68,18 @@ class Progress:
         if job.id not in self._tasks:
             task = asyncio.create_task(self._show(job.id), name=f"progress-{job.id}")
             self._tasks[job.id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def _show(self, job_id: int) -> None:
         """Edit until nothing newer is there."""
+        try:
+            await self._show_newest(job_id)
+        finally:
+            # Here, and not in a callback a moment later, in which a report would be taken by
+            # a task that has ended.
+            self._newest.pop(job_id, None)
+            self._tasks.pop(job_id, None)
+
+    async def _show_newest(self, job_id: int) -> None:
         while (report := self._newest.get(job_id)) is not None:
             try:
                 async with asyncio.timeout(EDIT_SECONDS_MAX):

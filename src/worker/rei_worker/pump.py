@@ -7,7 +7,6 @@ nothing waits inside a process while another one is idle.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import structlog
 
@@ -84,25 +83,28 @@ class Pump:
             stopping.cancel()
 
     async def fill(self) -> None:
-        """Claim for the free slots and start the jobs."""
-        free = self.free_slots
-        if free <= 0:
-            return
-        claimed_at = asyncio.get_running_loop().time()
+        """Claim for the free slots and start the jobs, batch after batch."""
+        while (wanted := min(self.free_slots, claim_queries.CLAIM_MAX)) > 0:
+            claimed_at = asyncio.get_running_loop().time()
+            jobs = await self._claim(wanted)
+            for job in jobs:
+                self._start(job, claimed_at)
+            if len(jobs) < wanted:
+                return
+
+    async def _claim(self, wanted: int) -> list[Job]:
         async with (
             asyncio.timeout(ACQUIRE_SECONDS_MAX),
-            self._pool.acquire() as connection,
+            self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
             connection.transaction(),
         ):
-            jobs = await claim_queries.claim(
+            return await claim_queries.claim(
                 connection,
                 worker=self._worker,
                 lease_seconds=self._settings.lease_seconds,
-                limit=free,
+                limit=wanted,
                 processing_max=self._settings.provider_concurrency_max,
             )
-        for job in jobs:
-            self._start(job, claimed_at)
 
     def _start(self, job: Job, claimed_at: float) -> None:
         lease = self._keeper.take(job, claimed_at=claimed_at)
@@ -128,34 +130,41 @@ class Pump:
             self._free.clear()
 
     async def drain(self, *, seconds: float) -> None:
-        """Let running jobs end; what still runs after `seconds` is handed back to the queue."""
+        """Let running jobs end; what still runs after `seconds` is handed back to the queue.
+
+        A job that has its picture and only stores it gets a little longer, and keeps its lease: were
+        it handed back, the picture would be paid for and thrown away.
+        """
         if self._tasks:
             logger.info("pump.draining", jobs=len(self._tasks), seconds=seconds)
             await asyncio.wait(self._tasks, timeout=seconds)
-        leases = self._keeper.current()
-        for lease in leases:
-            if lease.task is not None and not lease.ending:
+        stopped = [lease for lease in self._keeper.current() if not lease.ending]
+        for lease in stopped:
+            if lease.task is not None:
                 lease.task.cancel()
-        tasks = [lease.task for lease in leases if lease.task is not None]
-        if tasks:  # those that have their result only need to store it
-            await asyncio.wait(tasks, timeout=ACQUIRE_SECONDS_MAX)
-        for lease in leases:
-            await self._hand_back(lease.job)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=ACQUIRE_SECONDS_MAX)
+        if stopped:
+            await self._hand_back([lease.job for lease in stopped])
 
-    async def _hand_back(self, job: Job) -> None:
-        """Queue a job anew at once. On its last attempt its lease lapses instead, and the sweep
-        of another worker fails and refunds it."""
-        with contextlib.suppress(Exception):
+    async def _hand_back(self, jobs: list[Job]) -> None:
+        """Queue jobs anew at once, with nothing held against them. Where that cannot be written
+        their leases lapse instead."""
+        try:
             async with (
                 asyncio.timeout(ACQUIRE_SECONDS_MAX),
-                self._pool.acquire() as connection,
+                self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
             ):
-                given = await claim_queries.retry_later(
-                    connection,
-                    job.id,
-                    attempt=job.attempt,
-                    delay_seconds=0,
-                    error_code=HANDED_BACK,
-                    error_detail="the worker was stopped before the job ended",
-                )
-                logger.warning("job.handed_back", job_id=job.id, given=given)
+                for job in jobs:
+                    given = await claim_queries.retry_later(
+                        connection,
+                        job.id,
+                        attempt=job.attempt,
+                        delay_seconds=0,
+                        error_code=HANDED_BACK,
+                        error_detail="the worker was stopped before the job ended",
+                        counts=False,
+                    )
+                    logger.warning("job.handed_back", job_id=job.id, given=given)
+        except Exception as error:
+            logger.warning("pump.not_handed_back", jobs=len(jobs), error=type(error).__name__)

@@ -1,13 +1,15 @@
 """What heals by itself: lapsed leases, jobs that waited too long, old rows, open circuits.
 
-Any worker may sweep; a session's advisory lock keeps them from doing it all at once, and is free
-the moment its holder's connection dies. Nothing depends on it: every statement is safe beside
-a copy of itself. Batches are bounded, and a full one is followed by the next at once.
+Every worker sweeps, a little out of step with the others. There is no lock between them: each
+statement is safe beside a copy of itself and nearly free when there is nothing to do, and a worker
+that froze with such a lock in its hand would keep everybody else from taking over its own jobs.
+Batches are bounded, and a full one is followed by the next at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import structlog
@@ -17,6 +19,7 @@ from rei_core.db import Connection, Pool
 from rei_core.drafts import queries as drafts
 from rei_core.errors import ImageProviderError
 from rei_core.images import circuits
+from rei_core.images.circuits import OpenCircuit
 from rei_core.images.port import ImageProvider
 from rei_core.jobs import claim_queries, end_queries, read_queries
 from rei_core.jobs.model import EndedJob
@@ -24,10 +27,10 @@ from rei_core.settings import WorkerSettings
 from rei_core.updates import queries as updates
 from rei_worker.metrics import Metrics
 from rei_worker.progress import Progress, Stage
+from rei_worker.storage import ACQUIRE_SECONDS_MAX
 
 logger = structlog.get_logger(__name__)
 
-LOCK_KEY = 0x7265695F737770  # "rei_swp"
 BATCH = 200
 BATCHES_MAX = 10
 SWEEP_SECONDS_MAX = 2.0
@@ -68,22 +71,17 @@ class Sweeper:
                 await self.probe()
             except Exception as error:
                 logger.warning("sweep.failed", error=type(error).__name__)
-            await asyncio.sleep(min(SWEEP_SECONDS_MAX, self._settings.poll_seconds))
+            out_of_step = 0.5 + random.random()  # noqa: S311 - spreads work, keeps no secret
+            await asyncio.sleep(min(SWEEP_SECONDS_MAX, self._settings.poll_seconds) * out_of_step)
 
-    async def sweep(self) -> bool:
-        """Mend everything once; False if another worker is at it."""
-        async with self._pool.acquire(timeout=10) as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
-                return False
-            try:
-                lapsed, ended = await self._mend(connection)
-                await self._show(connection, ended)
-                await self._forget(connection)
-            finally:
-                await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
-        if lapsed or ended:
-            self._on_change()
-        return True
+    async def sweep(self) -> None:
+        """Mend everything once."""
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+            lapsed, ended = await self._mend(connection)
+            if lapsed or ended:
+                self._on_change()
+            await self._show(connection, ended)
+            await self._forget(connection)
 
     async def _mend(self, connection: Connection) -> tuple[list[int], list[EndedJob]]:
         lapsed: list[int] = []
@@ -128,18 +126,25 @@ class Sweeper:
 
     async def probe(self) -> None:
         """Ask whether what was stopped works again. The calls are made with no connection held."""
-        async with self._pool.acquire(timeout=10) as connection:
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             due = await circuits.claim_probes(
                 connection, probe_seconds=self._settings.circuit_probe_seconds
             )
         for circuit in due:
-            try:
-                async with asyncio.timeout(PROBE_SECONDS_MAX):
-                    await self._provider.probe(circuit.model or self._catalog.default.id)
-            except (ImageProviderError, TimeoutError) as error:
-                logger.warning("circuit.still_open", circuit=circuit.name, error=str(error)[:200])
+            if not await self._works_again(circuit):
                 continue
-            async with self._pool.acquire(timeout=10) as connection:
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
                 await circuits.close(connection, circuit.name)
             logger.warning("circuit.closed", circuit=circuit.name)
             self._on_change()
+
+    async def _works_again(self, circuit: OpenCircuit) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS_MAX):
+                await self._provider.probe(circuit.model or self._catalog.default.id)
+        except (ImageProviderError, TimeoutError) as error:
+            if circuit.model is None and getattr(error, "code", None) == "model_gone":
+                return True  # who knows that a model is gone is there, and knows our key
+            logger.warning("circuit.still_open", circuit=circuit.name, error=str(error)[:200])
+            return False
+        return True

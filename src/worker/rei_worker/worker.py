@@ -34,17 +34,22 @@ logger = structlog.get_logger(__name__)
 
 DELIVERY_DRAIN_SECONDS = 20.0
 PROGRESS_SETTLE_SECONDS = 3.0
-RECEIVER_STOP_SECONDS = 5.0
+LOOP_STOP_SECONDS = 5.0
 
 
 class Worker:
-    """One worker process. The caller owns pool, bot and provider, and closes them."""
+    """One worker process. The caller owns pools, bot and provider, and closes them.
+
+    `lease_pool` is for renewing leases alone, so that nothing can stand in their way; one
+    connection is enough.
+    """
 
     def __init__(
         self,
         *,
         settings: WorkerSettings,
         pool: Pool,
+        lease_pool: Pool,
         bot: Bot,
         provider: ImageProvider,
         rate: SharedRate,
@@ -64,9 +69,13 @@ class Worker:
             attempts_max=settings.delivery_attempts_max,
         )
         self._deliveries = DeliveryLoop(
-            pool=pool, courier=courier, poll_seconds=settings.poll_seconds
+            pool=pool,
+            lease_pool=lease_pool,
+            courier=courier,
+            poll_seconds=settings.poll_seconds,
+            lease_seconds=settings.lease_seconds,
         )
-        self._keeper = LeaseKeeper(pool, lease_seconds=settings.lease_seconds)
+        self._keeper = LeaseKeeper(lease_pool, lease_seconds=settings.lease_seconds)
         runner = JobRunner(
             settings=settings,
             pool=pool,
@@ -118,6 +127,7 @@ class Worker:
         ringing = _spawn(hear(self._broker, self._look, stop=self._stop), "doorbell")
         background = [
             _spawn(self._keeper.run(), "leases"),
+            _spawn(self._deliveries.keep_leases(), "delivery-leases"),
             _spawn(self._sweeper.run(), "sweeper"),
             _spawn(self.metrics.watch_loop(), "lag"),
         ]
@@ -127,12 +137,13 @@ class Worker:
             await self._pump.run(self._stop)
             logger.info("worker.draining")
             await self._pump.drain(seconds=self._settings.drain_seconds)
-            await _cancel(delivering)
+            self._deliveries.stop()
+            await asyncio.wait({delivering}, timeout=LOOP_STOP_SECONDS)
             await self._deliveries.drain(seconds=DELIVERY_DRAIN_SECONDS)
             await self._progress.settle(seconds=PROGRESS_SETTLE_SECONDS)
         finally:
             self._stop.set()
-            await asyncio.wait({ringing}, timeout=RECEIVER_STOP_SECONDS)
+            await asyncio.wait({ringing}, timeout=LOOP_STOP_SECONDS)
             await _cancel(ringing, delivering, *background)
             await self._pace.aclose()
             await self._status.close()

@@ -1,14 +1,16 @@
 """One delivery: render, send, mark. At least once, by choice.
 
-Telegram's sends have no idempotency key. A process that dies between the send and the mark sends
-again after the delivery's lease, so a customer may get one copy too many but never waits for
-a picture that nobody will send. The picture itself is never made again.
+Telegram's sends have no idempotency key. When a process dies between the send and the mark another
+sends again after the delivery's lease, so a customer may get one copy too many but never waits for
+a picture that nobody will send. The picture itself is never made again. A process that was frozen
+notices right before the send that its lease is over, and leaves the delivery to the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -25,18 +27,16 @@ from rei_core.jobs.read_queries import StoredOutput
 from rei_core.payments import queries as payments
 from rei_core.users import queries as users
 from rei_worker import buttons, texts
-from rei_worker.delivery.outcome import GiveUp, outcome_of, photo_refused
+from rei_worker.delivery.outcome import GiveUp, Postpone, outcome_of, photo_refused
 from rei_worker.metrics import Metrics
-from rei_worker.storage import persist
+from rei_worker.storage import ACQUIRE_SECONDS_MAX, persist
 from rei_worker.telegram_pace import TelegramPace
 
 logger = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 120.0
 SEND_SECONDS_MAX = 60
 PERMIT_SECONDS_MAX = 20.0
 MARK_SECONDS_MAX = 30.0
-"""Permit, send and mark together stay below the lease."""
 PHOTO_BYTES_MAX = 10 * 1024 * 1024
 PHOTO_SIDES_MAX = 10_000
 """Width and height together."""
@@ -53,6 +53,10 @@ class NothingToDeliver(ReiError):
         super().__init__(f"nothing to deliver: {what}")
 
 
+class LeaseOver(ReiError):
+    """Another worker may be sending this by now."""
+
+
 class Courier:
     """Carries out claimed deliveries."""
 
@@ -65,15 +69,20 @@ class Courier:
         self._metrics = metrics
         self._attempts_max = attempts_max
 
-    async def deliver(self, delivery: Delivery) -> None:
-        """Send and mark; whatever goes wrong is remembered with the delivery. Raises nothing."""
+    async def deliver(self, delivery: Delivery, *, is_ours: Callable[[], bool]) -> None:
+        """Send and mark; whatever goes wrong is remembered with the delivery. Raises nothing.
+
+        `is_ours` tells, without asking anybody, whether the lease still stands.
+        """
         with structlog.contextvars.bound_contextvars(
             delivery_id=delivery.id,
             user_id=delivery.user_id,
             **{_ref_name(delivery): delivery.ref_id},
         ):
             try:
-                outcome = await self._deliver(delivery)
+                outcome = await self._deliver(delivery, is_ours)
+            except LeaseOver:
+                outcome = "lease_over"
             except NothingToDeliver as error:
                 outcome = await self._give_up(delivery, str(error))
             except Exception as error:
@@ -81,10 +90,16 @@ class Courier:
             self._metrics.delivery(delivery.kind.value, outcome)
             logger.info("delivery.attempted", kind=delivery.kind.value, outcome=outcome)
 
-    async def _deliver(self, delivery: Delivery) -> str:
+    async def _deliver(self, delivery: Delivery, is_ours: Callable[[], bool]) -> str:
+        if delivery.failures > self._attempts_max:
+            # Attempts that nobody could tell the end of: each may have killed its process.
+            return await self._give_up(delivery, "out of attempts, the last of them without an end")
         if not await self._pace.acquire(delivery.chat_id, deadline_seconds=PERMIT_SECONDS_MAX):
-            await self._postpone(delivery, 1.0, "waiting for our share of Telegram's limits")
+            detail = "waiting for our share of Telegram's limits"
+            await self._postpone(delivery, Postpone(1.0, detail, counts=False))
             return "paced"
+        if not is_ours():
+            raise LeaseOver
         match delivery.kind:
             case DeliveryKind.RESULT:
                 await self._result(delivery)
@@ -160,7 +175,7 @@ class Courier:
         await self._mark(delivery, message)
 
     async def _payment(self, delivery: Delivery) -> None:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             payment = await payments.find(connection, UUID(delivery.ref_id))
         if payment is None:
             raise NothingToDeliver(f"no payment {delivery.ref_id}")
@@ -187,14 +202,12 @@ class Courier:
 
     async def _failed(self, delivery: Delivery, error: Exception) -> str:
         jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
-        outcome = outcome_of(
-            error, attempt=delivery.attempt, attempts_max=self._attempts_max, jitter=jitter
-        )
+        outcome = outcome_of(error, delivery, attempts_max=self._attempts_max, jitter=jitter)
         if isinstance(outcome, GiveUp):
             return await self._give_up(delivery, outcome.detail)
         logger.warning("delivery.postponed", delay_seconds=round(outcome.delay_seconds, 1),
                        detail=outcome.detail)  # fmt: skip
-        await self._postpone(delivery, outcome.delay_seconds, outcome.detail)
+        await self._postpone(delivery, outcome)
         return "postponed"
 
     async def _give_up(self, delivery: Delivery, detail: str) -> str:
@@ -208,12 +221,16 @@ class Courier:
         )
         return "undeliverable"
 
-    async def _postpone(self, delivery: Delivery, delay_seconds: float, detail: str) -> None:
+    async def _postpone(self, delivery: Delivery, outcome: Postpone) -> None:
         await self._remember(
             persist(
                 self._pool,
                 lambda connection: queries.postpone(
-                    connection, delivery, delay_seconds=delay_seconds, error_detail=detail
+                    connection,
+                    delivery,
+                    delay_seconds=outcome.delay_seconds,
+                    error_detail=outcome.detail,
+                    counts=outcome.counts,
                 ),
                 within_seconds=MARK_SECONDS_MAX,
             )
@@ -228,21 +245,21 @@ class Courier:
             logger.warning("delivery.not_marked", error=type(error).__name__)
 
     async def _job(self, delivery: Delivery) -> Job:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             job = await read_queries.find(connection, int(delivery.ref_id))
         if job is None:
             raise NothingToDeliver(f"no job {delivery.ref_id}")
         return job
 
     async def _output(self, delivery: Delivery) -> StoredOutput:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             output = await read_queries.output(connection, int(delivery.ref_id))
         if output is None:
             raise NothingToDeliver(f"no result of job {delivery.ref_id}")
         return output
 
     async def _balance_kopecks(self, delivery: Delivery) -> int:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             user = await users.find(connection, delivery.user_id)
         if user is None:
             raise NothingToDeliver(f"no user {delivery.user_id}")
