@@ -18,6 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from rei_core.errors import ConfigurationError, FailureClass, ImageProviderError
+from rei_core.http import checked_url, read_body, without_secret
 from rei_core.images import gemini_answers
 from rei_core.images.port import GeneratedImage, ImageRequest
 from rei_core.logs import MASK
@@ -44,7 +45,7 @@ class GeminiClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._api_key = _sound_key(api_key)
-        self._models_url = f"{_sound_url(base_url)}/v1beta/models"
+        self._models_url = f"{checked_url(base_url, setting='GEMINI_BASE_URL')}/v1beta/models"
         self._timeout_seconds = timeout_seconds
         self._http = httpx.AsyncClient(
             headers={"x-goog-api-key": api_key, "accept-encoding": "gzip"},
@@ -102,11 +103,11 @@ class GeminiClient:
         async with self._http.stream(method, url, content=content, headers=headers) as response:
             status = response.status_code
             if status == httpx.codes.OK:
-                body, whole = await _read(response, bytes_max=ANSWER_BYTES_MAX)
+                body, whole = await read_body(response, bytes_max=ANSWER_BYTES_MAX)
                 if not whole:
                     raise gemini_answers.bad_answer("too large", http_status=status)
                 return body
-            body, _ = await _read(response, bytes_max=REFUSAL_BYTES_MAX)
+            body, _ = await read_body(response, bytes_max=REFUSAL_BYTES_MAX)
             wish = response.headers.get("retry-after", "")
         raise self._masked(gemini_answers.refusal(status, body, retry_after=wish))
 
@@ -115,7 +116,7 @@ class GeminiClient:
         return ImageProviderError(
             error.failure,
             error.code,
-            _without(self._api_key, error.detail),
+            without_secret(error.detail, self._api_key, mask=MASK),
             retry_after_seconds=error.retry_after_seconds,
             http_status=error.http_status,
         )
@@ -137,25 +138,6 @@ def request_body(request: ImageRequest) -> bytes:
     return json.dumps(body).encode("ascii")
 
 
-async def _read(response: httpx.Response, *, bytes_max: int) -> tuple[bytes, bool]:
-    """(the body up to `bytes_max`, whether that is all of it)"""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > bytes_max:
-            return bytes(body[:bytes_max]), False
-    return bytes(body), True
-
-
-def _without(secret: str, text: str) -> str:
-    masked = text.replace(secret, MASK)
-    # An error's text is cut at its length; that may have left the beginning of the secret.
-    for length in range(len(secret) - 1, 3, -1):
-        if masked.endswith(secret[:length]):
-            return masked[:-length] + MASK
-    return masked
-
-
 def _sound_key(api_key: str) -> str:
     # httpx would refuse such a header later, in an error that shows it.
     if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
@@ -165,15 +147,3 @@ def _sound_key(api_key: str) -> str:
             "Copy the key again, without spaces or line breaks around it",
         )
     return api_key
-
-
-def _sound_url(base_url: str) -> str:
-    try:
-        host = httpx.URL(base_url).host
-    except httpx.InvalidURL:
-        host = ""
-    if not host:
-        raise ConfigurationError(
-            "GEMINI_BASE_URL", "is no address", "It looks like https://host or https://host/path"
-        )
-    return base_url.rstrip("/")

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from rei_core.errors import FailureClass, ImageProviderError
+from rei_core.http import Json, dict_of, list_of, object_of, text_of
 from rei_core.images.pictures import NotAPicture, inspect
 from rei_core.images.port import GeneratedImage
-
-Json = dict[str, Any]
 
 BLOCKS: Final = frozenset(
     {
@@ -63,17 +61,17 @@ def picture(body: bytes) -> GeneratedImage:
 
     Unpacks it, so it takes up to a second: call it in a thread.
     """
-    answer = _object(body)
+    answer = object_of(body)
     if answer is None:
         raise bad_answer("no JSON object", http_status=200)
     if "error" in answer:
-        raise refusal(_int(_dict(answer["error"]).get("code")), body)
-    candidates = [_dict(candidate) for candidate in _list(answer.get("candidates"))]
+        raise refusal(_int(dict_of(answer["error"]).get("code")), body)
+    candidates = [dict_of(candidate) for candidate in list_of(answer.get("candidates"))]
     parts = [part for candidate in candidates for part in _parts(candidate)]
     problem = ""
     for mime_type, text in _pictures(parts):
         try:
-            return _decoded(text, ref=_text(answer.get("responseId"))[:REF_LENGTH_MAX])
+            return _decoded(text, ref=text_of(answer.get("responseId"))[:REF_LENGTH_MAX])
         except NotAPicture as error:
             problem = f"{mime_type or 'a part'} holds no picture: {error}"
     if problem:
@@ -83,7 +81,7 @@ def picture(body: bytes) -> GeneratedImage:
 
 def model_name(body: bytes) -> str:
     """The name in a model's description; raises `ImageProviderError` if it is none."""
-    answer = _object(body) or {}
+    answer = object_of(body) or {}
     name = answer.get("name")
     if not isinstance(name, str) or not name:
         raise bad_answer("no description of a model", http_status=200)
@@ -92,7 +90,7 @@ def model_name(body: bytes) -> str:
 
 def refusal(status: int, body: bytes, *, retry_after: str = "") -> ImageProviderError:
     """The error of an answer that is not HTTP 200; `retry_after` is the header, if there was one."""
-    error = _dict((_object(body) or {}).get("error"))
+    error = dict_of((object_of(body) or {}).get("error"))
     failure, code = _classified(status, error)
     wish = _retry_after_seconds(error, retry_after)
     return ImageProviderError(
@@ -131,18 +129,18 @@ def _is_ours(error: Json) -> bool:
 def _quota_is_exhausted(error: Json) -> bool:
     """A quota of the day, or one of zero: waiting a minute is of no use."""
     violations = [
-        _dict(violation)
+        dict_of(violation)
         for detail in _details(error)
-        for violation in _list(detail.get("violations"))
+        for violation in list_of(detail.get("violations"))
     ]
-    if any(_PER_DAY.search(_text(violation.get("quotaId"))) for violation in violations):
+    if any(_PER_DAY.search(text_of(violation.get("quotaId"))) for violation in violations):
         return True
-    message = _text(error.get("message"))
+    message = text_of(error.get("message"))
     return bool(_LIMIT_ZERO.search(message) or _PER_DAY.search(message))
 
 
 def _retry_after_seconds(error: Json, header: str) -> float | None:
-    wishes = [_text(detail.get("retryDelay")) for detail in _details(error)]
+    wishes = [text_of(detail.get("retryDelay")) for detail in _details(error)]
     for wish in (*wishes, header.strip()):
         match = _DURATION.fullmatch(wish)
         if match is not None:
@@ -152,15 +150,15 @@ def _retry_after_seconds(error: Json, header: str) -> float | None:
 
 def _without_picture(answer: Json, candidates: list[Json], parts: list[Json]) -> ImageProviderError:
     """Why there is no picture: the prompt was blocked, the picture was, or the model only talked."""
-    feedback = _dict(answer.get("promptFeedback"))
-    block = _text(feedback.get("blockReason"))
+    feedback = dict_of(answer.get("promptFeedback"))
+    block = text_of(feedback.get("blockReason"))
     if block:
-        why = _text(feedback.get("blockReasonMessage"))
+        why = text_of(feedback.get("blockReasonMessage"))
         return _users_fault("blocked", f"prompt: {block} {why}".rstrip())
     if not candidates:
         return bad_answer("no candidates", http_status=200)
-    reason = _text(candidates[0].get("finishReason"))
-    said = _text(candidates[0].get("finishMessage")) or _words(parts)
+    reason = text_of(candidates[0].get("finishReason"))
+    said = text_of(candidates[0].get("finishMessage")) or _words(parts)
     if reason in BLOCKS:
         return _users_fault("blocked", f"{reason} {said}".rstrip())
     if reason in ("", "FINISH_REASON_UNSPECIFIED") or (reason == "STOP" and not said):
@@ -176,16 +174,16 @@ def _users_fault(code: str, detail: str) -> ImageProviderError:
 
 def _parts(candidate: Json) -> list[Json]:
     """The parts of a candidate that are no thoughts: those may hold drafts of the picture."""
-    parts = _list(_dict(candidate.get("content")).get("parts"))
-    return [part for part in map(_dict, parts) if not part.get("thought")]
+    parts = list_of(dict_of(candidate.get("content")).get("parts"))
+    return [part for part in map(dict_of, parts) if not part.get("thought")]
 
 
 def _pictures(parts: list[Json]) -> Iterator[tuple[str, str]]:
     """(mime type as claimed, base64) of each part that holds data."""
     for part in parts:
-        inline = _dict(part.get("inlineData"))
+        inline = dict_of(part.get("inlineData"))
         if "data" in inline:
-            yield _text(inline.get("mimeType"))[:64], _text(inline["data"])
+            yield text_of(inline.get("mimeType"))[:64], text_of(inline["data"])
 
 
 def _decoded(text: str, *, ref: str) -> GeneratedImage:
@@ -204,36 +202,16 @@ def _decoded(text: str, *, ref: str) -> GeneratedImage:
 
 
 def _words(parts: list[Json]) -> str:
-    return " ".join(filter(None, (_text(part.get("text")) for part in parts)))
+    return " ".join(filter(None, (text_of(part.get("text")) for part in parts)))
 
 
 def _detail(status: int, error: Json) -> str:
-    named = _text(error.get("status")) or "no error of Google's"
-    return f"HTTP {status} {named}: {_text(error.get('message'))}".removesuffix(": ")
+    named = text_of(error.get("status")) or "no error of Google's"
+    return f"HTTP {status} {named}: {text_of(error.get('message'))}".removesuffix(": ")
 
 
 def _details(error: Json) -> list[Json]:
-    return [_dict(detail) for detail in _list(error.get("details"))]
-
-
-def _object(body: bytes) -> Json | None:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return [dict_of(detail) for detail in list_of(error.get("details"))]
 
 
 def _int(value: Any) -> int:
