@@ -6,15 +6,33 @@ Secrets are `SecretStr`: they do not show in reprs, logs or errors.
 
 from __future__ import annotations
 
+import json
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rei_core.errors import ConfigurationError
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+
+
+def _from_json(value: object) -> object:
+    # Not left to pydantic-settings, whose own error is none of a setting's and ends the program.
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("is no JSON list") from None
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        ip_network(text, strict=False)
+    return texts
 
 
 class CoreSettings(BaseSettings):
@@ -59,7 +77,11 @@ class TelegramSettings(BaseSettings):
 
     bot_token: Annotated[
         SecretStr,
-        Field(validation_alias="BOT_TOKEN", description="The bot's token from @BotFather"),
+        Field(
+            validation_alias="BOT_TOKEN",
+            min_length=1,
+            description="The bot's token from @BotFather",
+        ),
     ]
     telegram_api_url: Annotated[
         Url, Field(description="Telegram's Bot API, or a local server or the sandbox")
@@ -76,7 +98,11 @@ class YooKassaSettings(BaseSettings):
     ]
     yookassa_secret_key: Annotated[
         SecretStr,
-        Field(validation_alias="YOOKASSA_SECRET_KEY", description="The shop's secret key"),
+        Field(
+            validation_alias="YOOKASSA_SECRET_KEY",
+            min_length=1,
+            description="The shop's secret key",
+        ),
     ]
     yookassa_api_url: Annotated[
         Url,
@@ -94,7 +120,11 @@ class YooKassaSettings(BaseSettings):
         ),
     ] = False
     trusted_proxies: Annotated[
-        tuple[str, ...], Field(description="Networks of our own proxies, as a JSON list of CIDRs")
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_from_json),
+        AfterValidator(_networks),
+        Field(description="Networks of our own proxies, as a JSON list of CIDRs"),
     ] = ()
     receipt_email: Annotated[
         str | None, Field(description="Receipts (54-FZ) go here; none are sent if unset")
@@ -111,7 +141,8 @@ class GeminiSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
 
     gemini_api_key: Annotated[
-        SecretStr, Field(validation_alias="GEMINI_API_KEY", description="The API key")
+        SecretStr,
+        Field(validation_alias="GEMINI_API_KEY", min_length=1, description="The API key"),
     ]
     gemini_base_url: Annotated[
         Url, Field(validation_alias="GEMINI_BASE_URL", description="Gemini's API, or the sandbox's")
@@ -148,7 +179,10 @@ class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
         100_000
     )
     topup_choices_rubles: Annotated[
-        tuple[int, ...], Field(description="Amounts on the buttons, as a JSON list")
+        tuple[int, ...],
+        NoDecode,
+        BeforeValidator(_from_json),
+        Field(description="Amounts on the buttons, as a JSON list"),
     ] = (200, 500, 1000, 3000)
     support_contact: Annotated[str, Field(description="Shown by /support")] = "@your_support"
 
@@ -189,6 +223,14 @@ class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
     ] = 8081
 
 
+# pydantic's own words for what happens most are not a person's.
+_PROBLEMS = {
+    "missing": "is not set",
+    "too_short": "is empty",
+    "string_too_short": "is empty",
+    "tuple_type": "is no JSON list",
+}
+
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
@@ -197,14 +239,22 @@ def load(kind: type[Settings]) -> Settings:
     try:
         return kind()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = variable_of(kind, str(first["loc"][0]))
-        missing = first["type"] == "missing"
+        variable, problem = next(iter(problems_of(kind, error).items()))
         raise ConfigurationError(
-            name,
-            "is not set" if missing else first["msg"],
-            f"{describe(kind, name)}. `rei config check` shows all settings",
+            variable,
+            problem,
+            f"{describe(kind, variable)}. `rei config check` shows all settings",
         ) from None  # the original holds the value, which may be a secret
+
+
+def problems_of(kind: type[BaseSettings], error: ValidationError) -> dict[str, str]:
+    """What is wrong, by variable; values, which may be secrets, are not shown."""
+    return {
+        variable_of(kind, str(problem["loc"][0])): _PROBLEMS.get(
+            problem["type"], problem["msg"].removeprefix("Value error, ")
+        )
+        for problem in error.errors(include_url=False, include_input=False)
+    }
 
 
 def variable_of(kind: type[BaseSettings], location: str) -> str:

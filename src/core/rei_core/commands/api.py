@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -38,8 +39,12 @@ def test(prompt: str, model: str | None, ratio: str, size: str, output: Path) ->
 
     Example:  rei api test "a cat on the Moon" --ratio 16:9 --output cat.png
     """
+    if not output.absolute().parent.is_dir():  # said before anything is billed
+        raise click.BadParameter(f"{output.parent} is no folder", param_hint="--output")
+    catalog_file = os.environ.get("REI_CATALOG_FILE")
+    catalog = load_catalog(Path(catalog_file) if catalog_file else None)
     request = ImageRequest(
-        model=model or load_catalog().default.id, prompt=prompt, aspect_ratio=ratio, image_size=size
+        model=model or catalog.default.id, prompt=prompt, aspect_ratio=ratio, image_size=size
     )
     started = time.monotonic()
     click.echo(f"Asking {request.model} for a picture…")

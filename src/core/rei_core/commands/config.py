@@ -13,12 +13,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rei_core.catalog import load_catalog
 from rei_core.errors import ConfigurationError
 from rei_core.logs import MASK
-from rei_core.settings import BotSettings, WorkerSettings, variable_of
+from rei_core.settings import BotSettings, WorkerSettings, problems_of, variable_of
 
 PROCESSES: dict[str, type[BaseSettings]] = {"bot": BotSettings, "worker": WorkerSettings}
 
@@ -56,16 +57,16 @@ def check(part: tuple[str, ...]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     table = Table("setting", "value", "for", "what it is", title="Rei's settings")
     for state in states:
-        value = f"[red]{state.problem}[/]" if state.problem else _value(state)
+        value = f"[red]{escape(state.problem)}[/]" if state.problem else _value(state)
         table.add_row(state.variable, value, ", ".join(state.processes), state.description)
     console.print(table)
     problems = [state for state in states if state.problem]
     for state in problems:
-        console.print(f"[red]✗[/] {state.variable}: {state.problem}. {state.description}.")
+        console.print(f"[red]✗[/] {state.variable}: {escape(state.problem)}. {state.description}.")
         console.print(f"  Set it with: export {state.variable}=…")
     catalog_problem = _catalog_problem()
     if catalog_problem:
-        console.print(f"[red]✗[/] {catalog_problem}")
+        console.print(f"[red]✗[/] {escape(catalog_problem)}")
     if problems or catalog_problem:
         sys.exit(1)
     console.print("[green]✓[/] all settings make sense; `rei doctor` tries them")
@@ -94,12 +95,7 @@ def _problems(kind: type[BaseSettings]) -> dict[str, str]:
     try:
         kind()
     except ValidationError as error:
-        return {
-            variable_of(kind, str(problem["loc"][0])): (
-                "is not set" if problem["type"] == "missing" else problem["msg"]
-            )
-            for problem in error.errors(include_url=False, include_input=False)
-        }
+        return problems_of(kind, error)
     return {}
 
 
@@ -114,7 +110,8 @@ def _shown(variable: str, field: FieldInfo) -> str:
 
 
 def _value(state: SettingState) -> str:
-    return state.shown if state.given else f"[dim]{state.shown} (default)[/]"
+    shown = escape(state.shown)
+    return shown if state.given else f"[dim]{shown} (default)[/]"
 
 
 def _catalog_problem() -> str:

@@ -22,6 +22,7 @@ from rei_core.errors import (
     InsufficientFunds,
     OperationConflict,
     PaymentMismatch,
+    PaymentOutcomeUnknown,
     PaymentRejected,
     PaymentUnknown,
 )
@@ -169,15 +170,29 @@ async def refund_payment(
             receipt=receipt,
         )
     except PaymentRejected as error:
-        async with pool.acquire() as connection:
-            await queries.fail_refund(connection, refund.id, error_detail=str(error))
+        if error.http_status not in (401, 403):
+            await _fail_refund(pool, refund, str(error))
+        # Else it is us who were refused, not the refund: an earlier try may have carried it out.
         raise
+    if remote.status == "pending":
+        # The answer kept under the key stays as it was: ask for the refund itself.
+        remote = await provider.get_refund(remote.id)
+    if remote.status == "canceled":
+        await _fail_refund(pool, refund, "the provider canceled it")
+        raise PaymentRejected("the provider canceled the refund", code="refund_canceled")
+    if remote.status == "pending":
+        raise PaymentOutcomeUnknown("the refund is still on its way", code="refund_pending")
     async with pool.acquire() as connection:
         await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
         done = await queries.find_refund(connection, operation_id)
     assert done is not None
     log.info("payment refunded", payment_id=str(payment_id), refund_id=str(refund.id))
     return done
+
+
+async def _fail_refund(pool: Pool, refund: Refund, problem: str) -> None:
+    async with pool.acquire() as connection:
+        await queries.fail_refund(connection, refund.id, error_detail=problem)
 
 
 async def _open(
