@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
 
 from rei_sandbox.telegram import webhook as sending
 from rei_sandbox.telegram.errors import BotApiError
+from rei_sandbox.telegram.params import Params
 from rei_sandbox.telegram.updates import UPDATE_SECONDS_MAX, UpdateQueue
 from rei_sandbox.telegram.webhook import Webhook, WebhookSender, check_secret, check_url
 
@@ -26,7 +28,9 @@ class Receiver:
         self.gate = asyncio.Event()
         self.gate.set()
         self.at_once = self.at_once_max = 0
-        self.answer: dict[str, Any] | None = None
+        self.answer: dict[str, str] | None = None
+        self.encoding = "application/json"
+        self.body = b""
         self.url = ""
 
     async def take(self, request: web.Request) -> web.Response:
@@ -38,8 +42,11 @@ class Receiver:
         await self.gate.wait()
         self.at_once -= 1
         if self.answer is not None:
-            return web.json_response(self.answer)
-        return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
+            form = self.encoding.endswith("urlencoded")
+            text = urlencode(self.answer) if form else json.dumps(self.answer)
+            return web.Response(text=text, content_type=self.encoding)
+        status = self.statuses.pop(0) if self.statuses else 200
+        return web.Response(status=status, body=self.body)
 
 
 @pytest.fixture
@@ -63,7 +70,7 @@ def queue() -> UpdateQueue:
 
 @pytest.fixture
 async def sender(queue: UpdateQueue) -> AsyncIterator[WebhookSender]:
-    async def ignore(_answer: dict[str, Any]) -> None: ...
+    async def ignore(_answer: Params) -> None: ...
 
     made = WebhookSender(queue, reply=ignore)
     yield made
@@ -201,21 +208,34 @@ async def test_the_secret_is_sent_with_each_update(
     assert receiver.secrets == ["s-3_cret"]
 
 
+@pytest.mark.parametrize("encoding", ["application/json", "application/x-www-form-urlencoded"])
 async def test_a_method_in_the_answer_is_carried_out(
-    queue: UpdateQueue, receiver: Receiver
+    queue: UpdateQueue, receiver: Receiver, encoding: str
 ) -> None:
-    asked: list[dict[str, Any]] = []
+    asked: list[Params] = []
 
-    async def reply(answer: dict[str, Any]) -> None:
+    async def reply(answer: Params) -> None:
         asked.append(answer)
 
-    receiver.answer = {"method": "sendMessage", "chat_id": 1, "text": "hi"}
+    receiver.answer = {"method": "sendMessage", "chat_id": "1", "text": "h i"}
+    receiver.encoding = encoding
     sender = WebhookSender(queue, reply=reply)
     say(queue, "one")
     await sender.set(Webhook(receiver.url))
     await until(lambda: bool(asked))
     await sender.close()
-    assert asked == [receiver.answer]
+    assert [params.values for params in asked] == [receiver.answer]
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b"[1]", b"{" * 5000, b"x" * 2_000_000])
+async def test_an_answer_that_says_nothing_is_enough(
+    queue: UpdateQueue, sender: WebhookSender, receiver: Receiver, body: bytes
+) -> None:
+    receiver.body = body
+    say(queue, "one")
+    await sender.set(Webhook(receiver.url))
+    await until(lambda: not queue.pending)
+    assert receiver.got == ["one"]
 
 
 async def test_without_a_webhook_nothing_is_sent(

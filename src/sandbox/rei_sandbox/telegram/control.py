@@ -23,7 +23,7 @@ from aiohttp import web
 
 from rei_sandbox.telegram.errors import BotApiError, bad_request
 from rei_sandbox.telegram.model import Chat, Json
-from rei_sandbox.telegram.params import Upload, read_json_object, read_multipart
+from rei_sandbox.telegram.params import Upload, read_json_object, read_upload
 from rei_sandbox.telegram.state import TelegramState
 
 BASE: Final = "/_sandbox/telegram"
@@ -139,7 +139,5 @@ def _field(body: Json, name: str, kind: type[T]) -> T:
 
 
 async def _files(request: web.Request) -> tuple[str, list[Upload]]:
-    if not request.content_type.startswith("multipart/"):
-        raise bad_request("multipart/form-data is wanted")
-    fields, uploads = await read_multipart(request)
+    fields, uploads = await read_upload(request)
     return fields.get("caption", ""), uploads

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 
 from rei_sandbox.telegram.errors import BotApiError, bad_request
 
@@ -119,7 +119,7 @@ async def read_params(request: web.Request) -> Params:
     if request.content_type == "application/json":
         values |= await read_json_object(request)
     elif request.content_type.startswith("multipart/"):
-        fields, files = await read_multipart(request)
+        fields, files = await read_multipart(await _multipart(request))
         values |= fields
         uploads = {upload.field: upload for upload in files}
     elif request.content_type == "application/x-www-form-urlencoded":
@@ -127,13 +127,20 @@ async def read_params(request: web.Request) -> Params:
     return Params(values, uploads)
 
 
-async def read_multipart(request: web.Request) -> tuple[dict[str, str], list[Upload]]:
+async def read_upload(request: web.Request) -> tuple[dict[str, str], list[Upload]]:
+    """Fields and files of a request that has to be multipart."""
+    if not request.content_type.startswith("multipart/"):
+        raise bad_request("multipart/form-data is wanted")
+    return await read_multipart(await _multipart(request))
+
+
+async def read_multipart(reader: MultipartReader) -> tuple[dict[str, str], list[Upload]]:
     """Fields and files of a multipart body, within `UPLOAD_BYTES_MAX`."""
     fields: dict[str, str] = {}
     uploads: list[Upload] = []
     bytes_left = UPLOAD_BYTES_MAX
     try:
-        async for part in await request.multipart():
+        async for part in reader:
             if not isinstance(part, BodyPartReader) or len(fields) + len(uploads) >= PARTS_MAX:
                 raise bad_request("can't parse multipart body")
             data = await _read_part(part, bytes_max=bytes_left)
@@ -146,6 +153,13 @@ async def read_multipart(request: web.Request) -> tuple[dict[str, str], list[Upl
     except (ValueError, AssertionError):  # aiohttp's ways of saying that it is malformed
         raise bad_request("can't parse multipart body") from None
     return fields, uploads
+
+
+async def _multipart(request: web.Request) -> MultipartReader:
+    try:
+        return await request.multipart()
+    except (ValueError, AssertionError):
+        raise bad_request("can't parse multipart body") from None
 
 
 async def _read_part(part: BodyPartReader, *, bytes_max: int) -> bytes:

@@ -23,7 +23,6 @@ from rei_sandbox.telegram.errors import (
 )
 from rei_sandbox.telegram.files import StoredFile
 from rei_sandbox.telegram.methods import METHODS, Method
-from rei_sandbox.telegram.model import Json
 from rei_sandbox.telegram.params import Params, read_params
 from rei_sandbox.telegram.state import TelegramState
 from rei_sandbox.wire import drop, hang
@@ -89,12 +88,12 @@ class Api:
             outcome = f"fault:{fault.kind}" if fault else outcome
             self._calls.record("telegram", TELEGRAM_FILE, outcome, detail=path)
 
-    async def reply(self, answer: Json) -> None:
+    async def reply(self, params: Params) -> None:
         """Carry out the call that a bot put into its answer to a webhook."""
         method: Method | None = None
-        params, outcome = Params(answer, {}), "ok"
+        outcome = "ok"
         try:
-            method = _method(str(answer["method"]))
+            method = _method(params.text("method"))
             await method.action(self._state, params)
         except BotApiError as refused:
             outcome = str(refused.error_code)

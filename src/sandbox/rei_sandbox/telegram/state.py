@@ -17,6 +17,7 @@ from rei_sandbox.telegram.events import EventHub
 from rei_sandbox.telegram.files import FileStore
 from rei_sandbox.telegram.flood import FloodGate, FloodLimit
 from rei_sandbox.telegram.model import Chat, Json
+from rei_sandbox.telegram.params import Params
 from rei_sandbox.telegram.updates import UpdateQueue
 from rei_sandbox.telegram.users import UserSide
 from rei_sandbox.telegram.webhook import Reply, WebhookSender
@@ -191,6 +192,6 @@ class TelegramState:
             )
         return user_id
 
-    async def _carry_out(self, answer: Json) -> None:
+    async def _carry_out(self, answer: Params) -> None:
         if self.reply_hook is not None:
             await self.reply_hook(answer)

@@ -123,6 +123,11 @@ class UpdateQueue:
         count = min(max(limit, 1), POLL_LIMIT_MAX)
         return [entry.update for entry in itertools.islice(self.pending, count)]
 
+    @property
+    def polled(self) -> int:
+        """How many polls there were, and how many times they were stopped from outside."""
+        return self._poller
+
     def stop_poller(self, cause: str) -> None:
         """End a waiting getUpdates, which says that it was terminated by `cause`."""
         self._poller += 1

@@ -3,7 +3,7 @@
 Updates of one chat keep their order and go one at a time, except the messages of an album, which
 go side by side; several chats go in parallel up to `max_connections`. Anything but a 2xx answer,
 silence included, is tried again with growing pauses (seconds here, minutes at the real service).
-A JSON answer that names a method is carried out as a call, as the real service does.
+An answer that names a method is carried out as a call, as the real service does.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 
-from rei_sandbox.telegram.errors import bad_request
+from rei_sandbox.telegram.errors import BotApiError, bad_request
 from rei_sandbox.telegram.model import Json
+from rei_sandbox.telegram.params import Params, read_multipart
 from rei_sandbox.telegram.updates import UPDATE_SECONDS_MAX, Pending, UpdateQueue
 
 CONNECTIONS_DEFAULT: Final = 40
@@ -35,7 +36,8 @@ _IDLE_SECONDS: Final = 1.0
 _PORTS: Final = (80, 88, 443, 8443)
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
-Reply = Callable[[Json], Awaitable[None]]
+Reply = Callable[[Params], Awaitable[None]]
+NONE: Final = Params({}, {})
 
 
 @dataclass
@@ -152,7 +154,7 @@ class WebhookSender:
         entry.in_flight = False
         if not problem:
             self._queue.done(entry)
-            if "method" in answer:
+            if answer.text("method"):
                 await self._reply(answer)
             return
         webhook.last_error_date, webhook.last_error_message = int(time.time()), problem
@@ -164,8 +166,10 @@ class WebhookSender:
         self._queue.notify()
 
 
-async def _post(session: aiohttp.ClientSession, webhook: Webhook, update: Json) -> tuple[str, Json]:
-    """What went wrong in Telegram's words ("" if nothing), and the answer if it is an object."""
+async def _post(
+    session: aiohttp.ClientSession, webhook: Webhook, update: Json
+) -> tuple[str, Params]:
+    """What went wrong in Telegram's words ("" if nothing), and what the answer holds."""
     headers = {}
     if webhook.secret_token:
         headers["X-Telegram-Bot-Api-Secret-Token"] = webhook.secret_token
@@ -174,14 +178,30 @@ async def _post(session: aiohttp.ClientSession, webhook: Webhook, update: Json) 
             webhook.url, json=update, headers=headers, ssl=False, allow_redirects=False
         ) as response:
             if not 200 <= response.status < 300:
-                return f"Wrong response from the webhook: {response.status} {response.reason}", {}
-            return "", _decoded(await _body(response))
+                return f"Wrong response from the webhook: {response.status} {response.reason}", NONE
+            return "", await _answer(response)
     except TimeoutError:
-        return "Read timeout expired", {}
+        return "Read timeout expired", NONE
     except aiohttp.ClientConnectorError:
-        return "Connection refused", {}
+        return "Connection refused", NONE
     except (aiohttp.ClientError, OSError):
-        return "Connection reset by peer", {}
+        return "Connection reset by peer", NONE
+
+
+async def _answer(response: aiohttp.ClientResponse) -> Params:
+    """The parameters in an answer, however they are encoded; what cannot be read is nothing."""
+    with contextlib.suppress(BotApiError, ValueError, AssertionError):
+        if response.content_type.startswith("multipart/"):
+            reader = aiohttp.MultipartReader(response.headers, response.content)
+            fields, uploads = await read_multipart(reader)
+            return Params(fields, {upload.field: upload for upload in uploads})
+        body = await _body(response)
+        if response.content_type == "application/x-www-form-urlencoded":
+            return Params(dict(parse_qsl(body.decode())), {})
+        values = json.loads(body) if body else {}
+        if isinstance(values, dict):
+            return Params(values, {})
+    return NONE
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
@@ -192,14 +212,6 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         if len(data) > ANSWER_BYTES_MAX:
             return b""
     return bytes(data)
-
-
-def _decoded(body: bytes) -> Json:
-    with contextlib.suppress(ValueError):
-        answer = json.loads(body)
-        if isinstance(answer, dict):
-            return answer
-    return {}
 
 
 def _inside(host: str) -> bool:
