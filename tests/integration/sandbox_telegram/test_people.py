@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +103,8 @@ async def test_who_blocked_the_bot_neither_writes_nor_presses(
         ("9/messages", {"text": "x"}, 404),
         ("1001/messages", {"text": ""}, 400),
         ("1001/messages", {"text": "x" * 4097}, 400),
+        ("1001/messages", {"text": "/a " * 100_000}, 400),
+        ("1001/messages", {"text": "half \ud83d"}, 400),
         ("1001/messages", {"text": 5}, 400),
         ("1001/messages", {}, 400),
         ("1001/press", {"message_id": "1", "data": "x"}, 400),
@@ -113,7 +116,8 @@ async def test_who_blocked_the_bot_neither_writes_nor_presses(
 async def test_mistakes_are_named(
     http: httpx.AsyncClient, path: str, body: dict[str, Any], status: int
 ) -> None:
-    answer = await http.post(f"{USERS}/{path}", json=body)
+    headers = {"Content-Type": "application/json"}
+    answer = await http.post(f"{USERS}/{path}", content=json.dumps(body), headers=headers)
     assert answer.status_code == status
     assert answer.json()["error"]
 

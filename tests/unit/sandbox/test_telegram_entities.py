@@ -160,11 +160,18 @@ def test_what_cannot_be_parsed_is_refused_in_telegrams_words(source: str, proble
         ("see https://a.ru/b?c=1, please", [("url", "https://a.ru/b?c=1")]),
         ("😀 @anya_1 wrote", [("mention", "@anya_1")]),
         ("and/or, a@b.ru", []),
+        ("😀/a 😀 /b", [("bot_command", "/a"), ("bot_command", "/b")]),
     ],
 )
 def test_commands_links_and_mentions_are_found(text: str, kinds: list[tuple[str, str]]) -> None:
     out, found = entities.parse(text, "")
     assert [(entity["type"], cut(out, entity)) for entity in found] == kinds
+
+
+def test_given_entities_keep_what_telegram_keeps() -> None:
+    entity = {"type": "text_link", "offset": 0, "length": 1, "url": "https://a.ru/", "junk": "x"}
+    _, found = entities.parse("a", "", [entity] * 200)
+    assert found == [{key: entity[key] for key in ("type", "offset", "length", "url")}] * 100
 
 
 def test_links_are_found_in_bold_text_but_not_in_code() -> None:

@@ -59,6 +59,11 @@ def test_a_hundred_buttons_and_no_more() -> None:
         markup.check(inline(*[button] * 101))
 
 
+def test_a_keyboard_of_megabytes_is_refused() -> None:
+    with pytest.raises(BotApiError, match="reply markup is too long"):
+        markup.check(inline({"text": "x" * 100_000, "callback_data": "a"}))
+
+
 def test_the_pay_page_on_loopback_is_a_link() -> None:
     button = {"text": "pay", "url": "http://127.0.0.1:8090/pay/1"}
     assert markup.check(inline(button)) == inline(button)

@@ -227,6 +227,25 @@ async def test_a_method_in_the_answer_is_carried_out(
     assert [params.values for params in asked] == [receiver.answer]
 
 
+async def test_a_bot_may_change_its_webhook_in_the_answer_to_an_update(
+    queue: UpdateQueue, receiver: Receiver
+) -> None:
+    async def reply(_answer: Params) -> None:
+        receiver.answer = None
+        await changing.set(Webhook(f"{receiver.url}?moved"))
+
+    receiver.answer = {"method": "setWebhook", "url": "…"}
+    changing = WebhookSender(queue, reply=reply)
+    say(queue, "one")
+    say(queue, "two")
+    await changing.set(Webhook(receiver.url))
+    await until(lambda: not queue.pending)
+    assert receiver.got == ["one", "two"]
+    assert changing.webhook is not None
+    assert changing.webhook.url.endswith("?moved")
+    await changing.close()
+
+
 @pytest.mark.parametrize("body", [b"", b"ok", b"[1]", b"{" * 5000, b"x" * 2_000_000])
 async def test_an_answer_that_says_nothing_is_enough(
     queue: UpdateQueue, sender: WebhookSender, receiver: Receiver, body: bytes

@@ -12,6 +12,12 @@ from rei_sandbox.telegram.params import Params, Upload
 
 SOURCE_LENGTH_MAX: Final = 32 * 1024
 """Of a text with its markup; nobody shall make the parser read megabytes."""
+PREVIEW_SWITCHES: Final = (
+    "is_disabled",
+    "prefer_small_media",
+    "prefer_large_media",
+    "show_above_text",
+)
 MEDIA: Final = ("photo", "document")
 """The kinds of files the stand-in knows."""
 
@@ -26,10 +32,8 @@ def text(params: Params, *, too_long: str = "message is too long") -> Json:
     content: Json = {"text": plain}
     if found:
         content["entities"] = found
-    preview = params.json("link_preview_options")
-    if isinstance(preview, dict) and preview:
-        content["link_preview_options"] = preview
-    return content
+    preview = _preview(params)
+    return {**content, "link_preview_options": preview} if preview else content
 
 
 def caption(params: Params) -> Json:
@@ -90,6 +94,13 @@ def options(params: Params, chat: Chat) -> Json:
             name: value for name, value in answered.items() if name != "reply_to_message"
         }
     return extra
+
+
+def _preview(params: Params) -> Json:
+    """The switches of LinkPreviewOptions that are on."""
+    given = params.json("link_preview_options")
+    asked = Params(given if isinstance(given, dict) else {}, {})
+    return {name: True for name in PREVIEW_SWITCHES if asked.boolean(name)}
 
 
 def _answered(params: Params, chat: Chat) -> Json | None:

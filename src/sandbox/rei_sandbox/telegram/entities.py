@@ -32,6 +32,8 @@ _FOUND: Final = re.compile(
 
 ENTITIES_MAX: Final = 100
 """Telegram drops the rest."""
+ENTITY_VALUE_LENGTH_MAX: Final = 2048
+_FIELDS: Final = ("type", "offset", "length", "url", "language", "custom_emoji_id")
 _CLOSED: Final = {"code", "pre", "text_link", "text_mention", "custom_emoji"}
 """Kinds within which nothing more is found."""
 
@@ -66,7 +68,7 @@ def parse(
 def _given(text: str, given: list[Entity]) -> list[Entity]:
     """Entities that came as such, checked against the text."""
     end = units(text)
-    for entity in given:
+    for entity in given[:ENTITIES_MAX]:
         for name in ("offset", "length"):
             value = entity.get(name)
             if not isinstance(value, int) or isinstance(value, bool):
@@ -80,7 +82,15 @@ def _given(text: str, given: list[Entity]) -> list[Entity]:
                 f"entity beginning at UTF-16 offset {entity['offset']} ends after the end "
                 f"of the text at UTF-16 offset {end}"
             )
-    return [dict(entity) for entity in given if entity["length"] > 0]
+    return [
+        {name: _short(entity[name]) for name in _FIELDS if name in entity}
+        for entity in given[:ENTITIES_MAX]
+        if entity["length"] > 0
+    ]
+
+
+def _short(value: Any) -> Any:
+    return value if isinstance(value, int) else str(value)[:ENTITY_VALUE_LENGTH_MAX]
 
 
 @dataclass
@@ -195,8 +205,10 @@ def _found(text: str, entities: list[Entity]) -> list[Entity]:
         if entity["type"] in _CLOSED
     ]
     found: list[Entity] = []
+    offset = position = 0
     for match in _FOUND.finditer(text):
-        offset, length = units(text[: match.start()]), units(match[0])
+        offset += units(text[position : match.start()])
+        position, length = match.start(), units(match[0])
         if not any(start < offset + length and offset < stop for start, stop in taken):
             found.append({"type": match.lastgroup, "offset": offset, "length": length})
     return found

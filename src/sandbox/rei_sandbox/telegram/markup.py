@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from rei_sandbox.telegram.errors import bad_request
 CALLBACK_DATA_BYTES_MAX: Final = 64
 BUTTONS_MAX: Final = 100
 REPLY_BUTTONS_MAX: Final = 300
+MARKUP_LENGTH_MAX: Final = 16 * 1024
+"""As JSON; the real limit is near this and nowhere written down."""
 _ACTIONS: Final = (
     "url", "callback_data", "web_app", "login_url", "switch_inline_query",
     "switch_inline_query_current_chat", "switch_inline_query_chosen_chat", "copy_text",
@@ -25,6 +28,8 @@ def check(markup: Any) -> Markup | None:
         return None
     if not isinstance(markup, dict):
         raise bad_request("object expected as reply markup")
+    if len(json.dumps(markup)) > MARKUP_LENGTH_MAX:
+        raise bad_request("reply markup is too long")
     if "inline_keyboard" in markup:
         rows = [[_inline_button(each) for each in row] for row in _rows(markup["inline_keyboard"])]
         rows = [row for row in rows if row]

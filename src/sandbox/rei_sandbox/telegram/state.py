@@ -31,6 +31,8 @@ DEFAULT_USERS: Final = ((1001, "Аня", "anya", "ru"), (1002, "John", "john", "
 BOT_ID: Final = 7_000_000_001
 BOT_NAME: Final = "Rei"
 BOT_USERNAME: Final = "rei_sandbox_bot"
+IDS_SINCE: Final = 1_700_000_000
+"""Unix time at which the first message would have had id 0."""
 _TOKEN: Final = re.compile(r"[1-9]\d{0,15}:[A-Za-z0-9_-]{3,64}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?")
 
@@ -59,7 +61,7 @@ class TelegramState:
         self.texts: dict[tuple[str, str], str] = {}
         """The bot's name and descriptions by (which, language code)."""
         # Ids go on over restarts of the sandbox: a bot may still know messages of the one before.
-        self._message_id = int(time.time()) % 100_000_000
+        self._message_id = int(time.time()) - IDS_SINCE
         self.reset()
 
     def reset(self) -> None:

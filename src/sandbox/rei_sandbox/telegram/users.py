@@ -122,6 +122,8 @@ def new_media_group_id() -> str:
 
 def _formatted(name: str, text: str, *, units_max: int) -> Json:
     """A text or caption with the entities that Telegram finds by itself."""
+    if len(text) > 4 * units_max:  # white space around it may go, but not that much
+        raise bad_request(f"message {name} is longer than {units_max}")
     plain, found = entities.parse(text, "")
     if not plain:
         raise bad_request(f"message {name} is empty")
