@@ -33,7 +33,22 @@ def test_what_people_type_is_understood(text: str, kopecks: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "кот", "-5", "1e3", "1,000", "1.000", "10 00", "0x10", "१२", "5.", ".5", "5₽₽", "nan", "9" * 40],
+    [
+        "",
+        "кот",
+        "-5",
+        "1e3",
+        "1,000",
+        "1.000",
+        "10 00",
+        "0x10",
+        "१२",
+        "5.",
+        ".5",
+        "5₽₽",
+        "nan",
+        "9" * 40,
+    ],
 )
 def test_what_is_not_clearly_an_amount_is_refused(text: str) -> None:
     with pytest.raises(AmountError):
@@ -57,7 +72,9 @@ def test_the_wire_keeps_every_kopeck(kopecks: int) -> None:
     assert kopecks_of(decimal_of(kopecks)) == kopecks
 
 
-@pytest.mark.parametrize("decimal", ["200", "200.0", "200.000", "-1.00", "1e2", "", "٢.٠٠", " 1.00"])
+@pytest.mark.parametrize(
+    "decimal", ["200", "200.0", "200.000", "-1.00", "1e2", "", "٢.٠٠", " 1.00"]
+)
 def test_a_wire_amount_without_two_decimals_is_refused(decimal: str) -> None:
     with pytest.raises(AmountError):
         kopecks_of(decimal)

@@ -88,7 +88,7 @@ def _body(model: Any, asked: Json, *, amount_kopecks: int, receipt: Receipt | No
     try:
         request = model(asked)
         request.validate()
-        body = dict(request)
+        body = {name: value for name, value in dict(request).items() if value != []}
     except (TypeError, ValueError) as error:
         raise PaymentRejected(f"not sent: {error}", code="invalid_request") from error
     body["amount"] = _amount_json(amount_kopecks)
