@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line, with job, user and payment ids bound by context.
 
 Whatever a library logs goes the same way. Values under names that sound secret are masked, and
-so are the bot tokens that HTTP libraries put into URLs.
+so is what looks like a secret inside any text, a traceback or a nested value: HTTP libraries put
+bot tokens into URLs, database ones put passwords into errors.
 """
 
 from __future__ import annotations
@@ -14,9 +15,17 @@ from typing import Any, Literal
 
 import structlog
 
-SECRET_NAME = re.compile(r"token|secret|password|api_key|authorization", re.IGNORECASE)
-SECRET_TEXT = re.compile(r"bot\d{3,}:[A-Za-z0-9_-]{3,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+SECRET_NAME = re.compile(r"token|secret|password|api[_-]?key|authorization", re.IGNORECASE)
+SECRET_TEXT = re.compile(
+    r"bot\d{3,}:[A-Za-z0-9_-]{3,}"  # Telegram's token in a URL
+    r"|\b\d{6,}:[A-Za-z0-9_-]{30,}"  # and by itself
+    r"|(?<=://)[^/\s:@]*:[^/\s]+(?=@)"  # user:password of a URL
+    r"|\bAIza[A-Za-z0-9_-]{20,}"  # Google's API key
+    r"|\b(?:live|test)_[A-Za-z0-9_-]{32,}"  # YooKassa's secret key
+    r"|\b(?:Basic|Bearer) [A-Za-z0-9+/=._-]{8,}"
+)
 MASK = "***"
+DEPTH_MAX = 6
 
 
 def configure(*, level: str, log_format: Literal["json", "console"], component: str) -> None:
@@ -58,11 +67,22 @@ def configure(*, level: str, log_format: Literal["json", "console"], component: 
 
 
 def mask_secrets(logger: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Hide what must not be read: by the name of a value, and tokens inside texts."""
+    """Hide what must not be read: by the name of a value, and what looks secret inside texts."""
     del logger, method
     for name, value in event.items():
-        if SECRET_NAME.search(name):
-            event[name] = MASK
-        elif isinstance(value, str):
-            event[name] = SECRET_TEXT.sub(MASK, value)
+        if not name.startswith("_"):  # structlog's own; not written
+            event[name] = _masked(name, value, DEPTH_MAX)
     return event
+
+
+def _masked(name: str, value: Any, depth: int) -> Any:
+    if SECRET_NAME.search(name):
+        return MASK
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping) and depth:
+        return {str(key): _masked(str(key), inner, depth - 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple) and depth:
+        return [_masked("", inner, depth - 1) for inner in value]
+    # An exception or a request would be written by its repr, which may hold anything.
+    return SECRET_TEXT.sub(MASK, value if isinstance(value, str) else repr(value))
