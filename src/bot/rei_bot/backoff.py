@@ -54,7 +54,7 @@ def report(action: str, error: Exception, *, pause_seconds: float) -> None:
         problem = "Telegram refuses the bot's credentials: check BOT_TOKEN"
     elif is_outage(error):
         log.warning(
-            "telegram unreachable",
+            "out of reach",
             action=action,
             error=type(error).__name__,
             detail=str(error),
@@ -64,7 +64,7 @@ def report(action: str, error: Exception, *, pause_seconds: float) -> None:
     else:
         problem = "an unexpected answer"
     log.error(
-        "telegram refused",
+        "refused",
         action=action,
         problem=problem,
         detail=str(error),

@@ -96,7 +96,10 @@ class HttpServer:
         if self._stop.is_set():
             return web.Response(text="stopping", status=503)
         try:
-            async with asyncio.timeout(READY_SECONDS_MAX), self._pool.acquire() as connection:
+            async with (
+                asyncio.timeout(READY_SECONDS_MAX),
+                self._pool.acquire(timeout=READY_SECONDS_MAX) as connection,
+            ):
                 await connection.fetchval("SELECT 1")
         except Exception:  # whatever it is, we are not ready
             return web.Response(text="database unreachable", status=503)

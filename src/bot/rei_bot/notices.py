@@ -73,7 +73,10 @@ class Notices:
         """The language the customer chose; Telegram's if that cannot be found out now."""
         language = language_of(sender.language_code)
         try:
-            async with asyncio.timeout(LANGUAGE_SECONDS_MAX), self._pool.acquire() as connection:
+            async with (
+                asyncio.timeout(LANGUAGE_SECONDS_MAX),
+                self._pool.acquire(timeout=LANGUAGE_SECONDS_MAX) as connection,
+            ):
                 known = await users.find(connection, sender.id)
         except Exception as error:
             log.warning("language not read", error=type(error).__name__)

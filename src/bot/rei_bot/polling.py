@@ -5,8 +5,9 @@ is not. So a killed process loses nothing; what it had not finished comes again,
 finished but not confirmed is known by its row (see `updates`).
 
 While something is being handled Telegram is asked without waiting, because it would hand out
-the same updates at once for ever. At most `WINDOW` updates are under way: what one getUpdates
-returns. A chat whose update fails again and again holds the others up only when that is full.
+the same updates at once for ever; so it is to confirm what was handled. At most `WINDOW` updates
+are under way: what one getUpdates returns. A chat whose update fails again and again holds the
+others up only when that is full.
 """
 
 from __future__ import annotations
@@ -114,8 +115,7 @@ class Poller:
 
     async def _poll(self) -> None:
         offset = self._offset()
-        waiting = not all(self._settled.values())
-        timeout_seconds = 0 if waiting else POLL_SECONDS
+        timeout_seconds = 0 if self._settled else POLL_SECONDS
         fetched = await self._bot(
             GetRawUpdates(
                 offset=offset, timeout=timeout_seconds, allowed_updates=self._allowed_updates

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from aiogram import Bot
 
 from rei_core.db import Pool
-from rei_core.errors import ConfigurationError, ReiError
+from rei_core.errors import ConfigurationError
 from rei_core.settings import BotSettings
 from rei_core.updates.queries import try_lock_registration
 
@@ -21,11 +21,8 @@ PATH = "/webhook/telegram"
 CONNECTIONS_MAX = 40
 """Updates that Telegram brings at a time, over all pods; its own default."""
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
-LOCK_SECONDS_MAX = 5.0
-
-
-class RegistrationTaken(ReiError):
-    """Another pod is at it right now."""
+LOCK_SECONDS_MAX = 15.0
+TURN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +59,20 @@ def webhook_of(settings: BotSettings) -> Webhook:
 
 
 async def register(bot: Bot, pool: Pool, webhook: Webhook, *, allowed_updates: list[str]) -> None:
-    """Set the webhook; what waits at Telegram is kept. Raises `RegistrationTaken` to be repeated."""
+    """Set the webhook once no other pod is at it; what waits at Telegram is kept."""
+    while not await _register_alone(  # noqa: ASYNC110 - the event is in another pod
+        bot, pool, webhook, allowed_updates=allowed_updates
+    ):
+        await asyncio.sleep(TURN_SECONDS)  # another pod, whose turn ends with its connection
+
+
+async def _register_alone(
+    bot: Bot, pool: Pool, webhook: Webhook, *, allowed_updates: list[str]
+) -> bool:
     async with pool.acquire(timeout=LOCK_SECONDS_MAX) as connection, connection.transaction():
         if not await try_lock_registration(connection):
-            raise RegistrationTaken("another pod registers the webhook")
-        async with asyncio.timeout(LOCK_SECONDS_MAX * 2):  # the lock must not be held for long
+            return False
+        async with asyncio.timeout(LOCK_SECONDS_MAX):  # others wait for their turn
             await bot.set_webhook(
                 webhook.url,
                 secret_token=webhook.secret,
@@ -74,3 +80,4 @@ async def register(bot: Bot, pool: Pool, webhook: Webhook, *, allowed_updates: l
                 allowed_updates=allowed_updates,
                 drop_pending_updates=False,
             )
+    return True

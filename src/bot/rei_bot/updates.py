@@ -33,6 +33,7 @@ from aiogram.exceptions import (
     TelegramUnauthorizedError,
 )
 from aiogram.types import Update
+from aiogram.types.update import UpdateTypeLookupError
 
 from rei_bot.metrics import Metrics, kind_of
 from rei_bot.notices import Notices, sender_of
@@ -49,6 +50,7 @@ HANDLER_SECONDS_MAX = 25.0
 LEASE_SECONDS = 30.0
 """Longer than a handler may run, so that no two run at once. A dead process is waited for as long."""
 DATABASE_SECONDS_MAX = 5.0
+"""For a connection; a statement has its own bound (`main.STATEMENT_SECONDS_MAX`)."""
 
 OUTAGES = (
     TelegramNetworkError,
@@ -120,7 +122,7 @@ class UpdateHandler:
         return result
 
     async def _claim_and_run(self, update: Update) -> Result:
-        async with asyncio.timeout(DATABASE_SECONDS_MAX), self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
             claim, attempt = await queries.claim(
                 connection, update.update_id, lease_seconds=LEASE_SECONDS
             )
@@ -152,6 +154,11 @@ class UpdateHandler:
         return result
 
     async def _run(self, update: Update, *, first: bool) -> Result:
+        try:
+            _ = update.event_type
+        except UpdateTypeLookupError:
+            log.warning("update of a kind that this version does not know")
+            return Result.HANDLED
         sender = sender_of(update)
         verdict = Verdict.PASS
         if first and sender is not None:
@@ -170,13 +177,13 @@ class UpdateHandler:
         return Result.GIVEN_UP
 
     async def _mark_done(self, update: Update) -> None:
-        async with asyncio.timeout(DATABASE_SECONDS_MAX), self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
             await queries.done(connection, update.update_id)
 
     async def _release(self, update: Update, *, counts: bool) -> None:
         """Let the repeat try at once; if even that fails, it waits for the lease."""
         try:
-            async with asyncio.timeout(DATABASE_SECONDS_MAX), self._pool.acquire() as connection:
+            async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
                 await queries.release(connection, update.update_id, counts=counts)
         except Exception as error:
             log.warning("update not released", error=type(error).__name__)

@@ -1,0 +1,40 @@
+"""`rei bot`."""
+
+from __future__ import annotations
+
+import click
+import uvloop
+
+from rei_core.settings import BotSettings, load
+
+
+@click.command("bot")
+@click.option(
+    "--mode",
+    type=click.Choice(["polling", "webhook"]),
+    help="How updates come: polling for one process, webhook for many; REI_MODE otherwise.",
+)
+def bot(*, mode: str | None) -> None:
+    """Talk to customers: orders, top-ups, history; and hear YooKassa's notifications.
+
+    In webhook mode start as many of these as you like, behind one address: every update and
+    every notification is handled once. In polling mode one, and no address is needed but the one
+    that YooKassa notifies (without it the customer's "check payment" button does the same).
+
+    \b
+    Needs:   REI_DATABASE_URL, BOT_TOKEN, YOOKASSA_SHOP_ID, YOOKASSA_SECRET_KEY, and usually
+             REI_REDIS_URL; webhook mode also REI_PUBLIC_URL and REI_WEBHOOK_SECRET.
+    Before:  rei config check, rei migrate, rei doctor
+    Serves:  /webhook/telegram, /webhook/yookassa, /healthz, /readyz, /metrics on REI_PORT
+
+    SIGTERM (or Ctrl-C) stops: nothing new is taken, what is being handled may end within
+    25 seconds, the rest comes again to the next process. A second one exits at once.
+
+    Example:  rei bot --mode polling
+    """
+    from rei_bot.main import main  # noqa: PLC0415 - `rei bot --help` needs none of it
+
+    settings = load(BotSettings)
+    if mode is not None:
+        settings = settings.model_copy(update={"mode": mode})
+    uvloop.run(main(settings))

@@ -1,0 +1,107 @@
+"""`rei bot` from settings to exit code: everything that is opened here is closed here."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.utils.token import TokenValidationError
+
+from rei_bot.doorbell import TaskiqDoorbell
+from rei_bot.metrics import Metrics
+from rei_bot.process import BotProcess
+from rei_bot.registration import webhook_of
+from rei_bot.services import Services
+from rei_bot.texts import Texts
+from rei_core import logs
+from rei_core.catalog import load_catalog
+from rei_core.db import close_pool, create_pool
+from rei_core.db.migrate import require_schema
+from rei_core.errors import ConfigurationError
+from rei_core.payments.port import Receipt
+from rei_core.payments.service import TopUpTerms
+from rei_core.payments.yookassa import YooKassaClient
+from rei_core.process import stop_on_signals
+from rei_core.rates import SharedLimiter
+from rei_core.settings import BotSettings
+
+TELEGRAM_SECONDS_MAX = 10
+"""Shorter than a handler may run, so that Telegram being away is seen as that."""
+STATEMENT_SECONDS_MAX = 8.0
+"""All of the bot's statements are short. When the server falls silent, a statement and then the
+return of its connection wait for this long, and both have to fit into a handler's time."""
+
+
+async def main(settings: BotSettings) -> None:
+    """Run a bot until SIGTERM or SIGINT; a second signal ends it on the spot."""
+    logs.configure(level=settings.log_level, log_format=settings.log_format, component="bot")
+    if settings.mode == "webhook":
+        webhook_of(settings)  # what is wrong with the settings is said before anything is opened
+    catalog = load_catalog(settings.catalog_file)
+    database_url = settings.database_url.get_secret_value()
+    redis_url = settings.redis_url.get_secret_value()
+    await require_schema(database_url)
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        pool = await create_pool(
+            database_url,
+            application="rei-bot",
+            size_max=settings.database_pool_size_max,
+            command_timeout_seconds=STATEMENT_SECONDS_MAX,
+        )
+        stack.push_async_callback(close_pool, pool)
+        payments = YooKassaClient(
+            shop_id=settings.yookassa_shop_id,
+            secret_key=settings.yookassa_secret_key.get_secret_value(),
+            base_url=settings.yookassa_api_url,
+        )
+        stack.push_async_callback(payments.aclose)
+        doorbell = TaskiqDoorbell(redis_url, metrics=metrics)
+        stack.push_async_callback(doorbell.aclose)
+        limiter = SharedLimiter(redis_url, name="rei-bot")
+        stack.push_async_callback(limiter.aclose)
+        bot = telegram_bot(settings)
+        stack.push_async_callback(bot.session.close)
+        services = Services(
+            settings=settings,
+            pool=pool,
+            catalog=catalog,
+            payments=payments,
+            doorbell=doorbell,
+            topup_terms=topup_terms(settings),
+        )
+        process = BotProcess(bot=bot, services=services, limiter=limiter, metrics=metrics)
+        stop_on_signals(process.stop)
+        await process.run()
+
+
+def telegram_bot(settings: BotSettings) -> Bot:
+    """aiogram's client for the Bot API that the settings name."""
+    api = TelegramAPIServer.from_base(settings.telegram_api_url)
+    session = AiohttpSession(api=api, timeout=TELEGRAM_SECONDS_MAX)
+    try:
+        return Bot(settings.bot_token.get_secret_value(), session=session)
+    except TokenValidationError:
+        raise ConfigurationError(
+            "BOT_TOKEN",
+            "does not look like a bot's token",
+            "It is two parts with a colon between them; @BotFather shows it under /mybots",
+        ) from None
+
+
+def topup_terms(settings: BotSettings) -> TopUpTerms:
+    """What payers and the tax office read; both are in Russia."""
+    description = Texts("ru").plain("Balance top-up")
+    receipt = None
+    if settings.receipt_email is not None:
+        receipt = Receipt(
+            customer_email=settings.receipt_email,
+            item_description=description,
+            vat_code=settings.receipt_vat_code,
+            tax_system_code=settings.receipt_tax_system_code,
+        )
+    return TopUpTerms(
+        return_url=settings.yookassa_return_url, description=description, receipt=receipt
+    )

@@ -1,0 +1,173 @@
+"""The bot's process put together, and the order in which it comes up and goes down.
+
+On the way down: not ready and nothing taken at once; handlers that run end within
+`DRAIN_SECONDS`; what does not make it is cancelled and released, and comes again to the next
+process. The webhook stays: the other pods live on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from aiogram import Bot
+
+from rei_bot.backoff import until_done
+from rei_bot.dispatcher import build_dispatcher, publish_commands
+from rei_bot.http import Handler, HttpServer
+from rei_bot.metrics import Metrics
+from rei_bot.polling import Poller
+from rei_bot.registration import PATH, register, webhook_of
+from rei_bot.services import Services
+from rei_bot.throttle import Throttle
+from rei_bot.updates import UpdateHandler
+from rei_bot.webhooks import (
+    NOTIFICATIONS_AT_ONCE_MAX,
+    UPDATES_AT_ONCE_MAX,
+    Gate,
+    TelegramWebhook,
+    YooKassaWebhook,
+)
+from rei_core.rates import SharedLimiter
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 25.0
+"""As long as a handler may take; Kubernetes kills after 30 seconds by default."""
+
+
+class BotProcess:
+    """One bot process. The caller owns the services, the bot and the limiter, and closes them."""
+
+    def __init__(
+        self,
+        *,
+        bot: Bot,
+        services: Services,
+        limiter: SharedLimiter,
+        metrics: Metrics,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
+        """Raises `ConfigurationError` if the settings do not fit the mode."""
+        settings = services.settings
+        self._settings = settings
+        self._bot = bot
+        self._pool = services.pool
+        self._metrics = metrics
+        self._drain_seconds = drain_seconds
+        self._stop = asyncio.Event()
+        self._gates = [Gate(UPDATES_AT_ONCE_MAX), Gate(NOTIFICATIONS_AT_ONCE_MAX)]
+        dispatcher = build_dispatcher(services)
+        self._allowed_updates = dispatcher.resolve_used_update_types()
+        self._updates = UpdateHandler(
+            bot=bot,
+            dispatcher=dispatcher,
+            services=services,
+            throttle=Throttle(
+                limiter, updates_per_minute_max=settings.updates_per_minute_max
+            ),
+            metrics=metrics,
+        )  # fmt: skip
+        self._webhook = webhook_of(settings) if settings.mode == "webhook" else None
+        self._poller = self._make_poller() if self._webhook is None else None
+        self._http = self._make_server(services)
+
+    def _make_poller(self) -> Poller:
+        return Poller(
+            bot=self._bot,
+            handle=self._updates.handle,
+            allowed_updates=self._allowed_updates,
+            metrics=self._metrics,
+        )
+
+    def _make_server(self, services: Services) -> HttpServer:
+        poller = self._poller
+        webhooks: dict[str, Handler] = {
+            "/webhook/yookassa": YooKassaWebhook(
+                pool=self._pool,
+                provider=services.payments,
+                metrics=self._metrics,
+                gate=self._gates[1],
+                check_sender=self._settings.yookassa_check_sender,
+                trusted_proxies=self._settings.trusted_proxies,
+            ).take
+        }
+        if self._webhook is not None:
+            webhooks[PATH] = TelegramWebhook(
+                bot=self._bot,
+                secret=self._webhook.secret,
+                handle=self._updates.handle,
+                gate=self._gates[0],
+            ).take
+        return HttpServer(
+            pool=self._pool,
+            metrics=self._metrics,
+            stop=self._stop,
+            webhooks=webhooks,
+            ticked_at=None if poller is None else lambda: poller.ticked_at,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._http.port
+
+    def stop(self) -> None:
+        """Begin to stop; `run` returns when that is done."""
+        self._stop.set()
+        for gate in self._gates:
+            gate.close()
+
+    async def run(self) -> None:
+        """Work until `stop`, then let what runs end."""
+        await self._http.start(self._settings.host, self._settings.port)
+        background = [
+            _spawn(self._metrics.watch_loop(), "lag"),
+            _spawn(until_done("setMyCommands", lambda: publish_commands(self._bot)), "commands"),
+        ]
+        if self._webhook is not None:
+            background.append(_spawn(until_done("setWebhook", self._register), "webhook"))
+        log.info("bot started", mode=self._settings.mode, port=self.port)
+        try:
+            await self._take_updates()
+            log.info("bot stopping")
+            await self._drain_requests()
+        finally:
+            self.stop()
+            await _cancel(*background)
+            await self._http.close()
+        log.info("bot stopped")
+
+    async def _take_updates(self) -> None:
+        if self._poller is None:
+            await self._stop.wait()
+        else:
+            await self._poller.run(self._stop, drain_seconds=self._drain_seconds)
+
+    async def _drain_requests(self) -> None:
+        try:
+            async with asyncio.timeout(self._drain_seconds):
+                for gate in self._gates:
+                    await gate.empty()
+        except TimeoutError:
+            log.warning("requests cut off")
+
+    async def _register(self) -> None:
+        assert self._webhook is not None
+        await register(
+            self._bot, self._pool, self._webhook, allowed_updates=self._allowed_updates
+        )  # fmt: skip
+
+
+def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=name)
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            log.error("loop died", exc_info=result)
