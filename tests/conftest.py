@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -30,7 +29,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    server = Postgres(_open_to_all(tmp_path_factory.mktemp("postgres")), durable=False).start()
+    server = Postgres(tmp_path_factory.mktemp("postgres"), durable=False).start()
     yield server.url()
     server.stop()
 
@@ -88,11 +87,3 @@ async def _execute(url: str, *statements: str) -> None:
             await connection.execute(statement)
     finally:
         await connection.close()
-
-
-def _open_to_all(folder: Path) -> Path:
-    """Let the server's own user, whom root runs it as, walk down to its data."""
-    for parent in (folder, *folder.parents[:3]):
-        if parent.owner() == folder.owner() and parent.is_relative_to("/tmp"):
-            parent.chmod(parent.stat().st_mode | 0o711)
-    return folder

@@ -106,6 +106,7 @@ class Postgres:
         self.data.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             os.chown(self.data, self._user.pw_uid, self._user.pw_gid)
+            _open_the_way_to(self.data)
         command = [str(_postgres_bin("initdb")), "-D", str(self.data), "-U", "postgres"]
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         process = _spawn([*command, *options], log=self.log, user=self._user)
@@ -196,9 +197,9 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
     return user
 
 
-def _open_the_way_to(program: Path) -> None:
-    """Let the server's user walk down to its programs; into the folders above it still cannot look."""
-    for folder in program.parents:
+def _open_the_way_to(target: Path) -> None:
+    """Let the server's user walk down to its own; into the folders above it still cannot look."""
+    for folder in target.parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXOTH)
