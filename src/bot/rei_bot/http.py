@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 READY_SECONDS_MAX = 2.0
 TICK_AGE_SECONDS_MAX = 150.0
-"""The longest pause between two looks at Telegram, and some."""
+"""The longest that a look at Telegram may take, and some."""
 IDLE_SECONDS_MAX = 30.0
 LINGER_SECONDS_MAX = 2.0
 CLOSE_SECONDS_MAX = 2.0

@@ -107,6 +107,7 @@ class Poller:
             pause_seconds = backoff.failed(error)
             self._metrics.poll("failed")
             report(name, error, pause_seconds=pause_seconds)
+            self.ticked_at += pause_seconds  # a pause that Telegram asked for is no standstill
             await asyncio.wait({stopped}, timeout=pause_seconds)
 
     async def _drop_webhook(self) -> None:

@@ -58,6 +58,7 @@ class BotProcess:
         self._metrics = metrics
         self._drain_seconds = drain_seconds
         self._stop = asyncio.Event()
+        self._stop_by = float("inf")
         self._gates = [Gate(UPDATES_AT_ONCE_MAX), Gate(NOTIFICATIONS_AT_ONCE_MAX)]
         dispatcher = build_dispatcher(services)
         self._allowed_updates = dispatcher.resolve_used_update_types()
@@ -116,6 +117,8 @@ class BotProcess:
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when that is done."""
+        if not self._stop.is_set():
+            self._stop_by = asyncio.get_running_loop().time() + self._drain_seconds
         self._stop.set()
         for gate in self._gates:
             gate.close()
@@ -148,7 +151,7 @@ class BotProcess:
 
     async def _drain_requests(self) -> None:
         try:
-            async with asyncio.timeout(self._drain_seconds):
+            async with asyncio.timeout_at(self._stop_by):
                 for gate in self._gates:
                     await gate.empty()
         except TimeoutError:

@@ -95,7 +95,6 @@ class UpdateHandler:
         services: Services,
         throttle: Throttle,
         metrics: Metrics,
-        handler_seconds_max: float = HANDLER_SECONDS_MAX,
     ) -> None:
         self._bot = bot
         self._dispatcher = dispatcher
@@ -104,7 +103,6 @@ class UpdateHandler:
         self._throttle = throttle
         self._notices = Notices(bot, services.pool)
         self._metrics = metrics
-        self._handler_seconds_max = handler_seconds_max
 
     async def handle(self, update: Update) -> Result:
         """Handle one update; raises nothing but `CancelledError`."""
@@ -137,7 +135,7 @@ class UpdateHandler:
 
     async def _attempt(self, update: Update, attempt: int) -> Result:
         try:
-            async with asyncio.timeout(self._handler_seconds_max) as bound:
+            async with asyncio.timeout(HANDLER_SECONDS_MAX) as bound:
                 result = await self._run(update, first=attempt == 1)
                 await self._mark_done(update)
         except asyncio.CancelledError:  # we stop; the next process need not wait for the lease

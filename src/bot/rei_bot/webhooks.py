@@ -4,8 +4,9 @@ Guarantee: 200 means that it is safe with us, in the database, committed. Everyt
 mended by time is answered 503, and both senders repeat for 24 hours. A notification is believed
 in nothing but where to look: the truth is fetched from YooKassa (`rei_core.payments.service`).
 
-Dangers: anybody may post here. The body is read within bounds of size and time, the secret comes
-before the body, and only so many requests are worked on at a time: the rest is answered 503.
+Dangers: anybody may post here. The secret comes before the body, the body is read within bounds
+of size and time, and only so many requests are worked on at a time: the rest is answered 503. A
+slow sender takes nobody's place, because the body is read first.
 """
 
 from __future__ import annotations
@@ -100,9 +101,6 @@ class TelegramWebhook:
         if not hmac.compare_digest(shown, self._secret):
             log.warning("update with a wrong secret", peer=request.remote)
             return answer(401, "wrong secret")
-        return await self._gate.pass_through(lambda: self._work(request))
-
-    async def _work(self, request: web.Request) -> web.Response:
         body = await read_body(request, bytes_max=UPDATE_BYTES_MAX)
         try:
             update = Update.model_validate_json(body, context={"bot": self._bot})
@@ -113,6 +111,9 @@ class TelegramWebhook:
         if not 0 <= update.update_id <= UPDATE_ID_MAX:
             log.error("not an update", problems="update_id is out of range")
             return answer(400, "not an update")
+        return await self._gate.pass_through(lambda: self._work(update))
+
+    async def _work(self, update: Update) -> web.Response:
         result = await self._handle(update)
         return answer(200 if result.settled else 503, result)
 
@@ -138,8 +139,6 @@ class YooKassaWebhook:
         check_sender: bool,
         trusted_proxies: tuple[str, ...],
     ) -> None:
-        """Raises `ConfigurationError` if a trusted proxy's network is none."""
-        notifications.client_address("", None, trusted_proxies)
         self._pool = pool
         self._provider = provider
         self._metrics = metrics
@@ -152,7 +151,14 @@ class YooKassaWebhook:
         if self._check_sender and not self._is_trusted(request):
             self._metrics.notification("other", "untrusted", 0)
             return answer(403, "unknown sender")
-        return await self._gate.pass_through(lambda: self._work(request))
+        notification = notifications.parse(
+            await read_body(request, bytes_max=NOTIFICATION_BYTES_MAX)
+        )
+        if notification is None:
+            log.warning("not a notification", peer=request.remote)
+            self._metrics.notification("other", "malformed", 0)
+            return answer(400, "not a notification")
+        return await self._gate.pass_through(lambda: self._work(notification))
 
     def _is_trusted(self, request: web.Request) -> bool:
         forwarded = request.headers.getall("X-Forwarded-For", [])
@@ -164,14 +170,8 @@ class YooKassaWebhook:
         log.warning("notification of an unknown sender", address=address[:64])
         return False
 
-    async def _work(self, request: web.Request) -> web.Response:
+    async def _work(self, notification: Notification) -> web.Response:
         started = time.monotonic()
-        body = await read_body(request, bytes_max=NOTIFICATION_BYTES_MAX)
-        notification = notifications.parse(body)
-        if notification is None:
-            log.warning("not a notification", bytes=len(body))
-            self._metrics.notification("other", "malformed", time.monotonic() - started)
-            return answer(400, "not a notification")
         with structlog.contextvars.bound_contextvars(
             provider_payment_id=notification.payment_id, notification=notification.event
         ):

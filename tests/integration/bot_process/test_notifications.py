@@ -298,6 +298,18 @@ async def test_an_address_that_anybody_can_write_into_a_header_is_not_believed(s
         assert await rei.notify(str(uuid4()), **headers) == 403
 
 
+async def test_slow_senders_take_nobodys_place(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rei_bot.process.NOTIFICATIONS_AT_ONCE_MAX", 1)
+    async with shop.stage.bot() as rei:
+        payment = await shop.topup(rei)
+        shop.pay(payment)
+        _reader, writer = await asyncio.open_connection("127.0.0.1", rei.process.port)
+        writer.write(b"POST /webhook/yookassa HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        await writer.drain()
+        assert await rei.notify(payment.id) == 200
+        writer.close()
+
+
 async def test_too_many_at_once_have_to_come_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 from collections import Counter
 from typing import Any
 
@@ -10,7 +12,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from rei_bot import webhooks
+from rei_bot import notices, updates, webhooks
 
 from .conftest import CUSTOMER, SECRET, SECRET_HEADER, Json, Rei, Stage, error, until
 
@@ -117,6 +119,19 @@ async def test_an_oversize_body_is_refused(stage: Stage, *, chunked: bool) -> No
         assert answer.status_code == 413
 
 
+async def test_a_packed_body_counts_by_its_full_size(stage: Stage) -> None:
+    async with stage.bot() as rei:
+        headers = {SECRET_HEADER: SECRET, "Content-Encoding": "gzip"}
+        update = json.dumps(stage.telegram.message("/help")).encode()
+        for body, status in (
+            (gzip.compress(b" " * 50_000_000), 413),
+            (b"not gzip at all", 400),
+            (gzip.compress(update), 200),
+        ):
+            answer = await rei.http.post("/webhook/telegram", content=body, headers=headers)
+            assert answer.status_code == status
+
+
 async def test_a_body_that_does_not_come_is_not_waited_for(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +191,19 @@ async def test_poison_is_given_up_with_a_polite_word(stage: Stage) -> None:
     [given_up] = [line for line in lines if line["event"] == "update given up"]
     assert given_up["log_level"] == "error"
     assert given_up["exc_info"]  # the traceback is for us, not for the customer
+
+
+async def test_a_handler_that_never_ends_is_poison_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updates, "HANDLER_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(notices, "SECONDS_MAX", 0.2)
+    stage.telegram.gates["sendMessage"] = asyncio.Event()
+    async with stage.bot() as rei:
+        update = stage.telegram.message("рыжий кот")
+        statuses = [await rei.post_update(update) for _ in range(5)]
+        assert statuses == [503, 503, 503, 503, 200]
+        assert await stage.is_handled(update)
 
 
 async def test_poison_that_takes_the_process_down_is_given_up_too(stage: Stage) -> None:
