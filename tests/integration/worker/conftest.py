@@ -23,13 +23,17 @@ from redis.asyncio import Redis
 
 from rei_core.catalog import load_catalog
 from rei_core.db import Pool
+from rei_core.errors import FailureClass, ImageProviderError
 from rei_core.images.port import GeneratedImage, ImageRequest
-from rei_core.jobs import accept_queries
-from rei_core.jobs.model import Acceptance, InputRef, Order
+from rei_core.jobs import accept_queries, claim_queries, end_queries
+from rei_core.jobs.model import Acceptance, InputRef, Order, Output
 from rei_core.ledger.audit import audit
 from rei_core.ledger.service import adjust
 from rei_core.settings import WorkerSettings
 from rei_core.users import queries as users
+from rei_worker.delivery.courier import Courier
+from rei_worker.metrics import Metrics
+from rei_worker.telegram_pace import TelegramPace
 from rei_worker.worker import Worker
 
 MODEL = "gemini-3.1-flash-image"
@@ -52,6 +56,9 @@ class FakeProvider:
     probes: list[str] = field(default_factory=list)
     probe_error: Exception | None = None
     gate: asyncio.Event | None = None
+    after_gate: list[Exception] = field(default_factory=list)
+    running: int = 0
+    running_max: int = 0
     image: GeneratedImage = field(
         default_factory=lambda: GeneratedImage("image/png", png(), 8, 8, "ref")
     )
@@ -61,8 +68,15 @@ class FakeProvider:
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if isinstance(outcome, Exception):
             raise outcome
-        if self.gate is not None:
-            await self.gate.wait()
+        self.running += 1
+        self.running_max = max(self.running, self.running_max)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self.running -= 1
+        if self.after_gate:
+            raise self.after_gate.pop(0)
         return outcome or self.image
 
     async def probe(self, model: str) -> None:
@@ -79,6 +93,17 @@ class FreeRate:
         return True
 
 
+@dataclass
+class NoRate:
+    """No permit for anybody until `free`; asking takes no time."""
+
+    free: bool = False
+
+    async def acquire(self, deadline_seconds: float) -> bool:
+        del deadline_seconds
+        return self.free
+
+
 class RecordingTelegram(BaseSession):
     """Telegram in memory: keeps each call; `fail` may raise for one."""
 
@@ -87,10 +112,17 @@ class RecordingTelegram(BaseSession):
         self.calls: list[TelegramMethod[Any]] = []
         self.fail: Callable[[TelegramMethod[Any]], None] = lambda method: None
         self.files: dict[str, bytes] = {}
+        self.hang_after: type[TelegramMethod[Any]] | None = None
+        self._released = asyncio.Event()
         self._ids = itertools.count(1000)
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def release(self) -> None:
+        """Let what hangs after being carried out get its answer."""
+        self.hang_after = None
+        self._released.set()
 
     async def make_request(
         self,
@@ -101,6 +133,8 @@ class RecordingTelegram(BaseSession):
         del bot, timeout
         self.calls.append(method)
         self.fail(method)
+        if self.hang_after is not None and isinstance(method, self.hang_after):
+            await self._released.wait()
         if isinstance(method, GetFile):
             return File(file_id=method.file_id, file_unique_id="u", file_path=method.file_id)
         return self._message(method)
@@ -152,6 +186,10 @@ class Studio:
         self.telegram = RecordingTelegram()
         self._keys = itertools.count(1)
 
+    @staticmethod
+    def blocked() -> ImageProviderError:
+        return ImageProviderError(FailureClass.USER_FAULT, "blocked", "IMAGE_SAFETY")
+
     def settings(self, **changes: Any) -> WorkerSettings:
         values: dict[str, Any] = {
             "BOT_TOKEN": "42:TEST",
@@ -171,6 +209,7 @@ class Studio:
     def worker(self, **changes: Any) -> Worker:
         provider = changes.pop("provider", self.provider)
         pool = changes.pop("pool", self.pool)
+        rate = changes.pop("rate", FreeRate())
         lease_pool = changes.pop("lease_pool", pool)
         return Worker(
             settings=self.settings(**changes),
@@ -178,7 +217,7 @@ class Studio:
             lease_pool=lease_pool,
             bot=Bot("42:TEST", session=self.telegram),
             provider=provider,
-            rate=FreeRate(),
+            rate=rate,
             catalog=load_catalog(),
         )
 
@@ -192,6 +231,33 @@ class Studio:
         finally:
             worker.stop()
             await asyncio.wait_for(task, 30)
+
+    async def kill(self, worker: Worker, running: asyncio.Task[None]) -> None:
+        """End a worker as kill -9 does: nothing of it is written any more."""
+        for task in [*worker._pump._tasks, *worker._deliveries._sending, running]:
+            task.cancel()
+        await asyncio.wait({running})
+
+    def courier(self) -> Courier:
+        """A courier without a worker around it."""
+        return Courier(
+            bot=Bot("42:TEST", session=self.telegram),
+            pool=self.pool,
+            pace=TelegramPace(self.redis_url),
+            metrics=Metrics(),
+            attempts_max=3,
+        )
+
+    async def complete_one(self) -> int:
+        """A job that is done, and whose picture waits to be delivered."""
+        job_id = await self.order()
+        async with self.pool.acquire() as connection, connection.transaction():
+            [job] = await claim_queries.claim(
+                connection, worker="w", lease_seconds=60, limit=1, processing_max=9
+            )
+            output = Output("image/png", 8, 8, png())
+            await end_queries.complete(connection, job_id, attempt=job.attempt, output=output)
+        return job_id
 
     async def customer(
         self, user_id: int = 1, *, balance_kopecks: int = 100_000, language: Any = "en"
@@ -286,6 +352,11 @@ class Studio:
     async def deliveries(self) -> list[tuple[str, str]]:
         rows = await self.pool.fetch("SELECT kind, status FROM deliveries ORDER BY id")
         return [(row["kind"], row["status"]) for row in rows]
+
+
+def ended(worker: Worker, end: str) -> float:
+    """How many attempts ended like this in a worker, by its own metrics."""
+    return worker.metrics.registry.get_sample_value("rei_worker_jobs_total", {"end": end}) or 0.0
 
 
 async def until(condition: Callable[[], Any], *, seconds: float = 20) -> None:

@@ -11,9 +11,8 @@ from aiogram.methods import GetFile
 from rei_core.errors import FailureClass, ImageProviderError
 from rei_core.jobs import claim_queries, end_queries
 from rei_core.jobs.model import InputRef, Output
-from rei_sandbox.services import free_port
 
-from .conftest import PRICE_KOPECKS, FakeProvider, Studio, png, until
+from .conftest import PRICE_KOPECKS, FakeProvider, Studio, ended, png, until
 
 BLOCKED = ImageProviderError(FailureClass.USER_FAULT, "blocked", "IMAGE_SAFETY")
 BUSY = ImageProviderError(FailureClass.RETRY_LATER, "unavailable", "503")
@@ -99,6 +98,96 @@ async def test_a_busy_provider_is_tried_again_and_the_customer_sees_why_it_takes
     assert await studio.status(job) == "completed"
     assert len(studio.provider.requests) == 3
     assert any("Trying again" in text for text in studio.telegram.edits)
+
+
+async def test_the_providers_own_delay_is_waited_for(studio: Studio) -> None:
+    await studio.customer()
+    studio.provider.outcomes = [
+        ImageProviderError(FailureClass.RETRY_LATER, "rate_limited", "429", retry_after_seconds=300)
+    ]
+    async with studio.working():
+        job = await studio.order()
+        await until(lambda: waits(studio, job))
+        delay = await studio.pool.fetchval(
+            "SELECT extract(epoch FROM run_after - now()) FROM jobs WHERE id = $1", job
+        )
+        assert 290 < delay <= 300
+        await studio.pool.execute("UPDATE jobs SET run_after = now()")
+        await studio.until_status(job, "completed")
+        await studio.until_delivered()
+
+
+async def waits(studio: Studio, job: int) -> bool:
+    return await studio.count(f"jobs WHERE id = {job} AND status = 'queued' AND attempt = 1") == 1
+
+
+async def test_an_error_text_that_no_database_takes_still_ends_the_job(studio: Studio) -> None:
+    await studio.customer()
+    nasty = "a NUL \x00 and half an emoji \ud83d" + "x" * 2_000
+    studio.provider.outcomes = [
+        ImageProviderError(FailureClass.RETRY_LATER, "unavailable", nasty),
+        ImageProviderError(FailureClass.USER_FAULT, "blocked", nasty),
+    ]
+    async with studio.working() as worker:
+        job = await studio.order()
+        await studio.until_status(job, "failed")
+        await studio.until_delivered()
+        assert ended(worker, "not_written") == 0
+
+    assert await studio.balance() == 100_000
+
+
+async def test_a_row_that_cannot_be_read_holds_up_nobody_and_is_refunded(studio: Studio) -> None:
+    await studio.customer()
+    broken = await studio.order(attempts_max=2)
+    await studio.pool.execute("UPDATE jobs SET inputs = '[{}]' WHERE id = $1", broken)
+    job = await studio.order()
+    async with studio.working(lease_seconds=1):
+        await studio.until_status(job, "completed")
+        await studio.until_status(broken, "failed")
+        await studio.pool.execute("UPDATE jobs SET inputs = '[]' WHERE id = $1", broken)
+        await studio.until_delivered()
+
+    assert await studio.balance() == 100_000 - PRICE_KOPECKS
+
+
+async def test_a_newer_bots_pictures_are_read_by_an_older_worker(studio: Studio) -> None:
+    await studio.customer()
+    studio.telegram.files["photo-1"] = b"jpeg"
+    job = await studio.order(inputs=(InputRef("photo-1", "image/jpeg", 4),))
+    await studio.pool.execute(
+        """UPDATE jobs SET inputs = jsonb_set(inputs, '{0,width}', '640') WHERE id = $1""", job
+    )
+    async with studio.working():
+        await studio.until_status(job, "completed")
+        await studio.until_delivered()
+
+
+async def test_an_order_that_waited_past_its_deadline_is_refunded(studio: Studio) -> None:
+    await studio.customer()
+    studio.provider.outcomes = [BUSY]
+    async with studio.working(retry_base_seconds=100):
+        job = await studio.order(deadline_seconds=1)
+        await studio.until_status(job, "failed")
+        await studio.until_delivered()
+
+    assert await studio.balance() == 100_000
+    assert "waited too long" in studio.telegram.texts[0]
+
+
+async def test_a_lapsed_last_attempt_is_refunded_by_the_sweep(studio: Studio) -> None:
+    await studio.customer()
+    job = await studio.order(attempts_max=1)
+    async with studio.pool.acquire() as connection, connection.transaction():
+        await claim_queries.claim(
+            connection, worker="dead", lease_seconds=0.2, limit=1, processing_max=10
+        )
+    async with studio.working():
+        await studio.until_status(job, "failed")
+        await studio.until_delivered()
+
+    assert await studio.balance() == 100_000
+    assert "not ready in time" in studio.telegram.texts[0]
 
 
 async def test_out_of_attempts_the_money_is_back(studio: Studio) -> None:
@@ -202,8 +291,7 @@ async def test_a_job_lost_to_another_worker_is_cancelled_here(studio: Studio) ->
             "WHERE id = $1",
             job,
         )
-        await until(lambda: worker.metrics.registry.get_sample_value(
-            "rei_worker_jobs_total", {"end": "lost"}) == 1)  # fmt: skip
+        await until(lambda: ended(worker, "lost") == 1)
         studio.provider.gate.set()
         await studio.until_status(job, "completed", seconds=15)
 
@@ -215,13 +303,9 @@ async def test_a_job_of_a_worker_that_was_killed_is_done_by_another_soon(studio:
     stuck = FakeProvider(gate=asyncio.Event())
     job = await studio.order()
     dead = studio.worker(provider=stuck, lease_seconds=1)
-    task = asyncio.create_task(dead.run())
+    running = asyncio.create_task(dead.run())
     await until(lambda: len(stuck.requests) == 1)
-    for lease in dead._keeper.current():
-        assert lease.task is not None
-        lease.task.cancel()
-    task.cancel()
-    await asyncio.wait({task})
+    await studio.kill(dead, running)
 
     async with studio.working():
         await studio.until_status(job, "completed", seconds=10)
@@ -255,18 +339,33 @@ async def test_what_still_runs_at_the_end_of_the_drain_is_handed_back(studio: St
         await studio.until_status(job, "completed")
 
 
-async def test_health_and_metrics_are_served(studio: Studio) -> None:
-    import aiohttp
-
-    port = free_port()
+async def test_a_job_handed_back_on_its_last_attempt_is_not_failed_for_it(studio: Studio) -> None:
     await studio.customer()
-    async with studio.working(metrics_port=port), aiohttp.ClientSession() as http:
-        await studio.order()
-        await studio.until_delivered()
-        for path in ("healthz", "readyz"):
-            async with http.get(f"http://127.0.0.1:{port}/{path}") as answer:
-                assert answer.status == 200
-        async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
-            text = await answer.text()
-    assert 'rei_worker_jobs_total{end="completed"} 1.0' in text
-    assert 'rei_worker_deliveries_total{kind="result",outcome="delivered"} 1.0' in text
+    studio.provider.gate = asyncio.Event()
+    job = await studio.order(attempts_max=1)
+    async with studio.working(drain_seconds=0.1):
+        await until(lambda: studio.provider.running == 1)
+    assert await studio.status(job) == "queued"
+    studio.provider.gate.set()
+    async with studio.working():
+        await studio.until_status(job, "completed")
+
+
+async def test_a_frozen_process_that_claims_its_own_job_anew_calls_the_provider_once_at_a_time(
+    studio: Studio,
+) -> None:
+    await studio.customer()
+    studio.provider.gate = asyncio.Event()
+    job = await studio.order()
+    async with studio.working(lease_seconds=300, poll_seconds=0.05) as worker:
+        await until(lambda: studio.provider.running == 1)
+        # As after SIGSTOP: the sweep of another worker gave the job back, and our pump wakes up
+        # before our keeper of leases does.
+        await studio.pool.execute(
+            "UPDATE jobs SET status = 'queued', lease_until = NULL WHERE id = $1", job
+        )
+        await until(lambda: len(studio.provider.requests) == 2)
+        await until(lambda: ended(worker, "lost") == 1)
+        assert studio.provider.running == 1
+        studio.provider.gate.set()
+        await studio.until_status(job, "completed")
