@@ -17,6 +17,7 @@ from aiohttp import web
 
 from rei_sandbox import control
 from rei_sandbox.calls import Calls
+from rei_sandbox.chat import routes as chat_routes
 from rei_sandbox.control import SANDBOX, Sandbox
 from rei_sandbox.faults import Faults
 from rei_sandbox.gemini import routes as gemini_routes
@@ -61,6 +62,7 @@ def build_app(
     pay_page.setup(app, yookassa=yookassa)
     gemini_routes.setup(app, settings=settings, faults=faults, calls=calls)
     telegram_routes.setup(app, faults=faults, calls=calls, state=telegram)
+    chat_routes.setup(app, sandbox=app[SANDBOX])
     return app
 
 

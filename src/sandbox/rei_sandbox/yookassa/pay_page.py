@@ -1,11 +1,15 @@
 """The page on which the payer pays: `/pay/{payment_id}`, plain HTML, also inside a frame.
 
-It stands for YooKassa's own page. Nothing is asked of the payer but what to do.
+It stands for YooKassa's own page. Nothing is asked of the payer but what to do. Its one style and
+one script stand in the page and are let in by their hashes; anything else in line is not.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import re
 from importlib.resources import files
 from string import Template
 from typing import Final
@@ -56,13 +60,20 @@ $again
 
 def setup(app: web.Application, *, yookassa: YooKassa) -> None:
     """Add the page's routes to `app`."""
-    template = Template((files(__package__) / "pay.html").read_text(encoding="utf-8"))
+    source = (files(__package__) / "pay.html").read_text(encoding="utf-8")
+    template = Template(source)
+    headers = {
+        "Content-Security-Policy": _content_policy(source),
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",  # going back must never show an older state
+    }
 
     async def show(request: web.Request) -> web.Response:
         payment = _find(yookassa, request)
         later = "later" in request.query and payment.status == "pending"
         state = "later" if later else payment.status
-        return web.Response(text=_page(template, payment, state), content_type="text/html")
+        page = _page(template, payment, state)
+        return web.Response(text=page, content_type="text/html", headers=headers)
 
     async def act(request: web.Request) -> web.Response:
         payment = _find(yookassa, request)
@@ -80,6 +91,20 @@ def setup(app: web.Application, *, yookassa: YooKassa) -> None:
 
     app.router.add_get("/pay/{payment_id}", show)
     app.router.add_post("/pay/{payment_id}", act)
+
+
+def _content_policy(source: str) -> str:
+    """Lets in the page's own style and script, by their hashes, and the chat page's frame."""
+
+    def hashes(tag: str) -> str:
+        found = re.findall(f"<{tag}>(.*?)</{tag}>", source, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(each.encode()).digest()) for each in found]
+        return " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; style-src {hashes('style')}; script-src {hashes('script')}; "
+        "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    )
 
 
 def _find(yookassa: YooKassa, request: web.Request) -> Payment:
