@@ -85,4 +85,9 @@ def _masked(name: str, value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple) and depth:
         return [_masked("", inner, depth - 1) for inner in value]
     # An exception or a request would be written by its repr, which may hold anything.
-    return SECRET_TEXT.sub(MASK, value if isinstance(value, str) else repr(value))
+    return masked_text(value if isinstance(value, str) else repr(value))
+
+
+def masked_text(text: str) -> str:
+    """The text with everything masked that looks like a secret."""
+    return SECRET_TEXT.sub(MASK, text)

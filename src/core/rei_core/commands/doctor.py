@@ -12,16 +12,17 @@ import asyncpg
 import click
 import httpx
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from rei_core.catalog import load_catalog
 from rei_core.db.migrate import schema_state
 from rei_core.errors import ReiError
 from rei_core.images.gemini import GeminiClient
+from rei_core.logs import masked_text
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.settings import CoreSettings, GeminiSettings, TelegramSettings, YooKassaSettings, load
 
 CHECK_SECONDS_MAX = 15.0
+DETAIL_LENGTH_MAX = 300
 REDIS_VERSION_MIN = (6, 2)
 
 
@@ -71,8 +72,11 @@ async def _run(name: str, check: Callable[[], Awaitable[str]], remedy: str) -> F
         return Finding(
             name, ok=False, detail=f"no answer in {CHECK_SECONDS_MAX:.0f} s", remedy=remedy
         )
-    except (ReiError, OSError, asyncpg.PostgresError, RedisError, httpx.HTTPError) as error:
-        return Finding(name, ok=False, detail=str(error) or type(error).__name__, remedy=remedy)
+    except ReiError as error:
+        return Finding(name, ok=False, detail=str(error), remedy=remedy)
+    except Exception as error:  # a doctor who faints helps nobody
+        detail = masked_text(f"{type(error).__name__}: {error}")[:DETAIL_LENGTH_MAX]
+        return Finding(name, ok=False, detail=detail, remedy=remedy)
 
 
 class CheckFailed(ReiError):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
-from rei_core.db.migrate import migrate, schema_state
+from rei_core.db.migrate import SchemaState, migrate, schema_state
+from rei_core.errors import ConfigurationError
+from rei_core.logs import masked_text
 from rei_core.settings import CoreSettings, load
 
 
@@ -19,7 +23,7 @@ def migrate_command(*, check: bool) -> None:
     find nothing to do. The database is the one in REI_DATABASE_URL.
     """
     url = load(CoreSettings).database_url.get_secret_value()
-    before = asyncio.run(schema_state(url))
+    before = _state(url)
     if before.up_to_date:
         click.echo(f"The schema is at {before.head}; nothing to do.")
         return
@@ -27,5 +31,28 @@ def migrate_command(*, check: bool) -> None:
         raise click.ClickException(
             f"the schema is at {before.current or 'nothing'}, {before.head} is wanted: `rei migrate`"
         )
-    after = asyncio.run(migrate(url))
+    try:
+        after = asyncio.run(migrate(url))
+    except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
+        raise click.ClickException(
+            f"the migration failed and has changed nothing: {_told(error)}. Run it again; if a "
+            "lock was waited for in vain, something keeps a transaction open on these tables"
+        ) from None
     click.echo(f"Migrated the schema from {before.current or 'nothing'} to {after.current}.")
+
+
+def _state(url: str) -> SchemaState:
+    try:
+        return asyncio.run(schema_state(url))
+    except (OSError, ValueError, asyncpg.PostgresError, SQLAlchemyError) as error:
+        raise ConfigurationError(
+            "REI_DATABASE_URL",
+            f"the database cannot be reached: {_told(error)}",
+            "Is PostgreSQL up, and the address right?",
+        ) from None
+
+
+def _told(error: Exception) -> str:
+    """The first line, without the address's password; the rest is SQLAlchemy's."""
+    lines = masked_text(str(error)).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"

@@ -1,0 +1,355 @@
+"""The `rei` command as a person has it: an environment, an exit code and texts.
+
+What talks to the world runs as a process of its own; what only reads settings runs in this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from sqlalchemy.engine import make_url
+
+from rei_core.cli import rei as rei_command
+from rei_sandbox.app import Running, running
+from rei_sandbox.services import free_port
+from rei_sandbox.settings import SandboxSettings
+
+RUN_SECONDS_MAX = 60
+PASSWORD = "geheim-0815"
+TOKEN = "123456789:AAF-abcdefghijklmnopqrstuvwxyz01234"
+
+Environment = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended; `said` is everything it wrote."""
+
+    code: int
+    said: str
+
+
+def is_setting(name: str) -> bool:
+    return name.startswith(("REI_", "YOOKASSA_", "GEMINI_", "BOT_TOKEN"))
+
+
+def checked(ended: Ended) -> Ended:
+    assert "Traceback" not in ended.said, ended.said
+    assert PASSWORD not in ended.said
+    return ended
+
+
+def rei_here(*words: str, environment: Environment | None = None) -> Ended:
+    """Run `rei WORDS` in this process, with no settings but these."""
+    unset = {name: None for name in os.environ if is_setting(name)}
+    result = CliRunner().invoke(
+        rei_command, words, prog_name="rei", env={**unset, **(environment or {})}
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return checked(Ended(result.exit_code, result.output))
+
+
+async def rei(*words: str, environment: Environment | None = None) -> Ended:
+    """Run `rei WORDS` as a process, with no settings but these."""
+    bare = {name: value for name, value in os.environ.items() if not is_setting(name)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rei_core", *words,
+        env={**bare, "NO_PROXY": "127.0.0.1", "COLUMNS": "200", **(environment or {})},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(RUN_SECONDS_MAX):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return checked(Ended(process.returncode, output.decode()))
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Running]:
+    async with running(SandboxSettings(port=0, gemini_latency_seconds=0)) as server:
+        yield server
+
+
+@pytest.fixture
+def gemini(sandbox: Running) -> Environment:
+    return {"GEMINI_API_KEY": "sandbox-gemini-key", "GEMINI_BASE_URL": f"{sandbox.url}/gemini"}
+
+
+@pytest.fixture
+def everything(
+    sandbox: Running, gemini: Environment, database_url: str, redis_url: str
+) -> Environment:
+    """All that the bot and the worker need, at the sandbox."""
+    return {
+        **gemini,
+        "REI_DATABASE_URL": database_url,
+        "REI_REDIS_URL": redis_url,
+        "BOT_TOKEN": TOKEN,
+        "REI_TELEGRAM_API_URL": sandbox.url,
+        "YOOKASSA_SHOP_ID": "100500",
+        "YOOKASSA_SECRET_KEY": "test_sandbox_secret_key",
+        "YOOKASSA_API_URL": f"{sandbox.url}/yookassa/v3",
+    }
+
+
+@pytest.fixture
+def offline() -> Environment:
+    """All that has no default, for what only looks at it."""
+    return {
+        "REI_DATABASE_URL": f"postgresql://rei:{PASSWORD}@db/rei",
+        "BOT_TOKEN": TOKEN,
+        "YOOKASSA_SHOP_ID": "100500",
+        "YOOKASSA_SECRET_KEY": PASSWORD,
+        "GEMINI_API_KEY": PASSWORD,
+    }
+
+
+@pytest.fixture
+async def empty_database(postgres_url: str) -> AsyncIterator[str]:
+    """A database without any table."""
+    name = f"rei_cli_{os.getpid()}"
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+# --- rei ------------------------------------------------------------------------------------------
+
+
+async def test_help_names_every_word() -> None:
+    ended = await rei("--help")
+    assert ended.code == 0
+    for word in ("api", "bot", "config", "demo", "doctor", "migrate", "sandbox", "worker"):
+        assert f"\n  {word} " in ended.said
+    assert rei_here("--help").said == rei_here("-h").said
+    assert rei_here("--version").said.startswith("rei, version ")
+
+
+@pytest.mark.parametrize(
+    "word", ["api test", "bot", "config check", "demo", "doctor", "migrate", "sandbox", "worker"]
+)
+def test_every_word_explains_itself(word: str) -> None:
+    ended = rei_here(*word.split(), "--help")
+    assert ended.code == 0
+    assert ended.said.startswith(f"Usage: rei {word} ")
+    assert len(ended.said.splitlines()) > 4
+
+
+def test_an_unknown_word_is_refused() -> None:
+    ended = rei_here("dance")
+    assert ended.code == 2
+    assert "No such command 'dance'" in ended.said
+
+
+# --- rei config check -----------------------------------------------------------------------------
+
+
+def test_config_check_tells_what_is_missing_and_how_to_mend_it() -> None:
+    ended = rei_here("config", "check")
+    assert ended.code == 1
+    for variable in ("REI_DATABASE_URL", "BOT_TOKEN", "YOOKASSA_SHOP_ID", "GEMINI_API_KEY"):
+        assert f"✗ {variable}: is not set." in ended.said
+        assert f"export {variable}=…" in ended.said
+
+
+def test_config_check_of_one_part_asks_for_no_more_than_that() -> None:
+    ended = rei_here("config", "check", "--part", "worker")
+    assert ended.code == 1
+    assert "✗ GEMINI_API_KEY" in ended.said
+    assert "YOOKASSA" not in ended.said
+
+
+def test_config_check_masks_secrets_and_finds_all_well(offline: Environment) -> None:
+    secrets = {
+        "REI_REDIS_URL": f"redis://:{PASSWORD}@redis/0",
+        "BOT_TOKEN": f"123456:{PASSWORD}",
+        "REI_WEBHOOK_SECRET": PASSWORD,
+        "REI_TOPUP_CHOICES_RUBLES": "[100, 200]",
+    }
+    ended = rei_here("config", "check", environment={**offline, **secrets})
+    assert ended.code == 0, ended.said
+    assert "all settings make sense" in ended.said
+    assert ended.said.count("***") >= 6
+    assert "[100, 200]" in ended.said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("REI_PORT", PASSWORD, "valid integer"),
+        ("REI_MODE", "pigeon", "'polling' or 'webhook'"),
+        ("REI_TRUSTED_PROXIES", "10.0.0.0/8", "is no JSON list"),
+        ("YOOKASSA_API_URL", "[/red]", "match pattern"),
+        ("BOT_TOKEN", "", "is empty"),
+        ("REI_CATALOG_FILE", "/nonexistent/catalog.toml", "cannot be used"),
+    ],
+)
+def test_config_check_tells_what_is_wrong(
+    offline: Environment, variable: str, value: str, problem: str
+) -> None:
+    ended = rei_here("config", "check", environment={**offline, variable: value})
+    assert ended.code == 1
+    assert variable in ended.said
+    assert problem in ended.said
+    assert "all settings make sense" not in ended.said
+
+
+# --- rei migrate ----------------------------------------------------------------------------------
+
+
+async def test_migrate_an_empty_database_once(empty_database: str) -> None:
+    environment = {"REI_DATABASE_URL": empty_database}
+    missing = await rei("migrate", "--check", environment=environment)
+    assert missing.code == 1
+    assert "the schema is at nothing" in missing.said
+    # As several pods do at the same moment: one works, the others find nothing to do.
+    together = await asyncio.gather(*(rei("migrate", environment=environment) for _ in range(3)))
+    assert [one.code for one in together] == [0, 0, 0], together
+    again = await rei("migrate", environment=environment)
+    assert (again.code, "nothing to do" in again.said) == (0, True)
+    assert (await rei("migrate", "--check", environment=environment)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "REI_DATABASE_URL: is not set"),
+        ("garbage", "cannot be reached"),
+        ("postgresql://rei:{password}@127.0.0.1:{port}/rei", "cannot be reached"),
+    ],
+)
+async def test_migrate_without_a_database_is_one_line(url: str, said: str) -> None:
+    full = url.format(password=PASSWORD, port=free_port())
+    ended = await rei("migrate", environment={"REI_DATABASE_URL": full} if url else None)
+    assert ended.code == 1
+    assert said in ended.said
+    assert len(ended.said.splitlines()) == 1
+
+
+# --- rei doctor -----------------------------------------------------------------------------------
+
+
+async def test_doctor_finds_all_well(everything: Environment, sandbox: Running) -> None:
+    ended = await rei("doctor", environment=everything)
+    assert ended.code == 0, ended.said
+    for name in ("database: PostgreSQL", "redis: Redis", "telegram: @", "yookassa: shop 100500",
+                 "gemini: models gemini-"):  # fmt: skip
+        assert f"✓ {name}" in ended.said
+    counts = sandbox.sandbox.calls.counts()["gemini"]
+    assert set(counts) == {"probe"}, "nothing is billed"
+
+
+async def test_doctor_tells_what_is_ill_and_the_remedy(
+    everything: Environment, empty_database: str
+) -> None:
+    ill = {
+        "REI_DATABASE_URL": empty_database,
+        "REI_REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0",
+        "BOT_TOKEN": PASSWORD,
+        "YOOKASSA_SECRET_KEY": PASSWORD,
+        "GEMINI_API_KEY": PASSWORD,
+    }
+    ended = await rei("doctor", environment={**everything, **ill})
+    assert ended.code == 1
+    assert "✗ database: schema is at nothing" in ended.said
+    assert "rei migrate" in ended.said
+    assert "✗ redis: ConnectionError" in ended.said
+    assert "✗ telegram: getMe refused" in ended.said
+    assert "✗ yookassa: GET /yookassa/v3/me: HTTP 401 invalid_credentials" in ended.said
+    assert "✗ gemini: bad_key" in ended.said
+    assert "✓" not in ended.said
+
+
+async def test_doctor_does_not_faint(everything: Environment) -> None:
+    odd = {
+        "REI_DATABASE_URL": f"mysql://rei:{PASSWORD}@db/rei",
+        "REI_REDIS_URL": "garbage",
+        "REI_TELEGRAM_API_URL": f"http://127.0.0.1:{free_port()}",
+        "YOOKASSA_API_URL": f"http://127.0.0.1:{free_port()}",
+        "GEMINI_BASE_URL": f"http://127.0.0.1:{free_port()}",
+    }
+    ended = await rei("doctor", environment={**everything, **odd})
+    assert ended.code == 1
+    assert ended.said.count("✗") == 5
+    assert TOKEN not in ended.said
+    unset = await rei("doctor")
+    assert unset.code == 1
+    assert unset.said.count("is not set") == 5
+
+
+# --- rei api test ---------------------------------------------------------------------------------
+
+
+async def test_api_test_saves_a_picture(gemini: Environment, tmp_path: Path) -> None:
+    output = tmp_path / "cat.png"
+    ended = await rei(
+        "api", "test", "a cat on the Moon", "--ratio", "16:9", "--size", "2K",
+        "--output", str(output), environment=gemini,
+    )  # fmt: skip
+    assert ended.code == 0, ended.said
+    assert "2752×1536 image/png" in ended.said
+    with Image.open(output) as picture:
+        assert picture.size == (2752, 1536)
+
+
+async def test_api_test_takes_the_configured_catalogue(
+    gemini: Environment, sandbox: Running, tmp_path: Path
+) -> None:
+    catalog = tmp_path / "catalog.toml"
+    catalog.write_text(
+        '[[models]]\nid = "gemini-3-pro-image"\ntitle = "Pro"\ninput_images_max = 1\n'
+        'aspect_ratios = ["1:1"]\nprices_kopecks = { "1K" = 100 }\n'
+    )
+    ended = await rei(
+        "api", "test", "a cat", "--output", str(tmp_path / "x.png"),
+        environment={**gemini, "REI_CATALOG_FILE": str(catalog)},
+    )  # fmt: skip
+    assert ended.code == 0, ended.said
+    assert sandbox.sandbox.calls.counts()["gemini"]["made"] == {"gemini-3-pro-image": 1}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "key", "said"),
+    [
+        ("forbidden", "sandbox-gemini-key", "rei: blocked"),
+        ("a cat", PASSWORD, "rei: bad_key"),
+        ("a cat", "", "GEMINI_API_KEY: is empty"),
+    ],
+)
+async def test_api_test_tells_why_there_is_no_picture(
+    gemini: Environment, tmp_path: Path, prompt: str, key: str, said: str
+) -> None:
+    output = tmp_path / "x.png"
+    ended = await rei(
+        "api", "test", prompt, "--output", str(output),
+        environment={**gemini, "GEMINI_API_KEY": key},
+    )  # fmt: skip
+    assert ended.code == 1
+    assert said in ended.said
+    assert not output.exists()
+
+
+async def test_api_test_bills_nothing_for_a_picture_it_could_not_save(
+    gemini: Environment, sandbox: Running, tmp_path: Path
+) -> None:
+    output = tmp_path / "none" / "x.png"
+    ended = await rei("api", "test", "a cat", "--output", str(output), environment=gemini)
+    assert ended.code == 2
+    assert "is no folder" in ended.said
+    assert "gemini" not in sandbox.sandbox.calls.counts()
