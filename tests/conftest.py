@@ -7,9 +7,12 @@ is migrated once into a template, and every test gets a database of its own copi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -23,15 +26,23 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A server's maintenance database; tests make their own databases on it."""
     given = os.environ.get("REI_TEST_DATABASE_URL")
     if given:
         yield given
         return
-    server = Postgres(tmp_path_factory.mktemp("postgres"), durable=False).start()
-    yield server.url()
-    server.stop()
+    with _folder_for_servers() as folder:
+        server = Postgres(folder, durable=False).start()
+        yield server.url()
+        server.stop()
+
+
+@pytest.fixture
+def stage_folder() -> Iterator[Path]:
+    """Where a `Stage` may keep its data."""
+    with _folder_for_servers() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +98,13 @@ async def _execute(url: str, *statements: str) -> None:
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@contextlib.contextmanager
+def _folder_for_servers() -> Iterator[Path]:
+    """A folder outside pytest's own, which every new pytest closes to all other users again.
+
+    Run by root, PostgreSQL is another user.
+    """
+    with tempfile.TemporaryDirectory(prefix="rei-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
