@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rei_core.money import format_rubles
-
 from rei_bot import keyboards
 from rei_bot.replies import View
-from rei_bot.texts import Texts, excerpt
 from rei_core.catalog import Catalog
 from rei_core.drafts.model import Draft
+from rei_core.jobs import wording
 from rei_core.jobs.model import Job, JobStatus
+from rei_core.money import format_rubles
+from rei_core.texts import Texts, excerpt
 
 PROMPT_SHOWN_MAX = 600
 """Characters of the prompt on a card; a message holds 4096 in all."""
@@ -82,61 +82,26 @@ def dropped_order(_: Texts) -> View:
 
 
 def job_message(
-    job: Job, *, place: int | None, balance_kopecks: int, has_file: bool, _: Texts
+    job: Job,
+    *,
+    place: int | None,
+    retry_seconds: float | None,
+    balance_kopecks: int,
+    has_file: bool,
+    _: Texts,
 ) -> View:
     """Where a job stands, for the message that was its order's card."""
-    prompt = _("✏️ {prompt}", prompt=excerpt(job.prompt, PROMPT_SHOWN_MAX))
     match job.status:
         case JobStatus.QUEUED:
-            head = _("✅ <b>Order accepted</b>")
-            state = _queued(place, _)
             keyboard = keyboards.queued_job(job.id, _)
         case JobStatus.PROCESSING:
-            head = _("🎨 <b>Drawing…</b>")
-            state = _("The picture will arrive here as soon as it is ready.")
             keyboard = keyboards.running_job(job.id, _)
-        case JobStatus.COMPLETED:
-            head = _("✅ <b>Done</b>")
-            state = _("The picture is in this chat.")
+        case _ended:
             keyboard = keyboards.finished_job(job, _, has_file=has_file)
-        case JobStatus.FAILED | JobStatus.CANCELLED:
-            cancelled = job.status is JobStatus.CANCELLED
-            head = (
-                _("✖️ <b>Order cancelled</b>") if cancelled else _("😔 <b>It did not work out</b>")
-            )
-            state = _refunded(job.price_kopecks, balance_kopecks, _)
-            if not cancelled:
-                state = f"{failure_reason(job.error_code, _)}\n{state}"
-            keyboard = keyboards.finished_job(job, _, has_file=False)
-    money = _("💰 Price: <b>{price}</b>", price=format_rubles(job.price_kopecks))
-    return View(f"{head}\n\n{prompt}\n{money}\n\n{state}", keyboard)
-
-
-def _queued(place: int | None, _: Texts) -> str:
-    if place is None or place <= 1:
-        return _("You are next in line.")
-    return _("Your place in the queue: {place}.", place=place)
-
-
-def _refunded(price_kopecks: int, balance_kopecks: int, _: Texts) -> str:
-    return _(
-        "{price} are back on your balance. Balance: <b>{balance}</b>",
-        price=format_rubles(price_kopecks),
-        balance=format_rubles(balance_kopecks),
+    text = wording.standing(
+        job, _, balance_kopecks=balance_kopecks, place=place, retry_seconds=retry_seconds
     )
-
-
-def failure_reason(error_code: str | None, _: Texts) -> str:
-    """Why there is no picture, as the customer needs to know it."""
-    match error_code:
-        case "blocked":
-            return _("The service declined this request by its rules. Try to put it differently.")
-        case "no_image":
-            return _("The service returned no picture. Try to describe it in more detail.")
-        case "overdue":
-            return _("The queue was too long, and the order waited for too long.")
-        case _other:
-            return _("The drawing service failed. It was not your fault.")
+    return View(text, keyboard)
 
 
 def _too_many_photos(title: str, input_images_max: int, _: Texts) -> str:

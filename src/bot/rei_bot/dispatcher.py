@@ -26,7 +26,7 @@ from rei_bot.handlers import (
 )
 from rei_bot.middlewares import Customer
 from rei_bot.services import Services
-from rei_bot.texts import Texts
+from rei_core.texts import Texts
 
 log = structlog.get_logger()
 

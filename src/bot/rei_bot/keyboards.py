@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
-from rei_core.money import format_rubles
 
 from rei_bot.callbacks import (
     Field,
@@ -25,11 +24,12 @@ from rei_bot.callbacks import (
     TopUpRetry,
     token,
 )
-from rei_bot.texts import Texts
 from rei_core.catalog import Catalog, ImageModel
 from rei_core.drafts.model import Draft
 from rei_core.jobs.model import Job
+from rei_core.money import format_rubles
 from rei_core.payments.model import Payment
+from rei_core.texts import Texts
 
 Row = list[InlineKeyboardButton]
 

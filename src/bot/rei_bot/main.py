@@ -14,7 +14,6 @@ from rei_bot.metrics import Metrics
 from rei_bot.process import BotProcess
 from rei_bot.registration import webhook_of
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core import logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
@@ -26,6 +25,7 @@ from rei_core.payments.yookassa import YooKassaClient
 from rei_core.process import stop_on_signals
 from rei_core.rates import SharedLimiter
 from rei_core.settings import BotSettings
+from rei_core.texts import Texts
 
 TELEGRAM_SECONDS_MAX = 10
 """Shorter than a handler may run, so that Telegram being away is seen as that."""

@@ -15,9 +15,9 @@ from aiogram.types import Update
 from aiogram.types import User as TelegramUser
 
 from rei_bot.replies import View, acknowledge, send
-from rei_bot.texts import Texts
 from rei_core.db import Pool
 from rei_core.i18n import language_of
+from rei_core.texts import Texts
 from rei_core.users import queries as users
 
 log = structlog.get_logger()

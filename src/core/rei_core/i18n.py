@@ -1,7 +1,7 @@
 """Texts in the customer's language, by gettext. English is the source; Russian is a catalogue.
 
-The catalogues are the `.po` files themselves, one for each part that talks to customers: they are
-compiled in memory at start, so there is no build step to forget.
+The catalogue is the `.po` file itself, one for all parts, so that one sentence has one translation;
+it is compiled in memory at start, and there is no build step to forget.
 """
 
 from __future__ import annotations
@@ -21,19 +21,15 @@ LANGUAGES = ("ru", "en")
 @cache
 def translations(language: str) -> gettext.NullTranslations:
     """The texts of a language; English, or any we do not have, is the source itself."""
-    merged: gettext.NullTranslations = gettext.NullTranslations()
-    if language not in LANGUAGES:
-        return merged
-    for file in sorted((LOCALES / language / "LC_MESSAGES").glob("*.po")):
-        with file.open("rb") as source:
-            catalog = read_po(source, locale=language)
-        compiled = io.BytesIO()
-        write_mo(compiled, catalog)
-        compiled.seek(0)
-        part = gettext.GNUTranslations(compiled)
-        part.add_fallback(merged)
-        merged = part
-    return merged
+    file = LOCALES / language / "LC_MESSAGES" / "rei.po"
+    if language not in LANGUAGES or not file.exists():
+        return gettext.NullTranslations()
+    with file.open("rb") as source:
+        catalog = read_po(source, locale=language)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalog)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
 
 
 def language_of(telegram_code: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
-from rei_core.i18n import translations
+from rei_core.texts import Texts
 
 
 def job_action(job_id: int, action: Literal["refresh", "cancel", "repeat"]) -> str:
@@ -18,25 +18,22 @@ def job_action(job_id: int, action: Literal["refresh", "cancel", "repeat"]) -> s
     return f"j:{job_id}:{action}"
 
 
-def running(job_id: int, language: str) -> InlineKeyboardMarkup:
+def running(job_id: int, _: Texts) -> InlineKeyboardMarkup:
     """While the provider works: nothing but a look."""
-    _ = translations(language).gettext
-    return _row((_("🔄 Refresh"), job_action(job_id, "refresh")))
+    return _row((_.plain("🔄 Refresh"), job_action(job_id, "refresh")))
 
 
-def waiting(job_id: int, language: str) -> InlineKeyboardMarkup:
+def waiting(job_id: int, _: Texts) -> InlineKeyboardMarkup:
     """While the job is queued again, it can be cancelled."""
-    _ = translations(language).gettext
     return _row(
-        (_("🔄 Refresh"), job_action(job_id, "refresh")),
-        (_("✖️ Cancel"), job_action(job_id, "cancel")),
+        (_.plain("🔄 Refresh"), job_action(job_id, "refresh")),
+        (_.plain("✖️ Cancel"), job_action(job_id, "cancel")),
     )
 
 
-def ended(job_id: int, language: str) -> InlineKeyboardMarkup:
+def ended(job_id: int, _: Texts) -> InlineKeyboardMarkup:
     """After the end."""
-    _ = translations(language).gettext
-    return _row((_("🔁 Repeat"), job_action(job_id, "repeat")))
+    return _row((_.plain("🔁 Repeat"), job_action(job_id, "repeat")))
 
 
 def _row(*buttons: tuple[str, str]) -> InlineKeyboardMarkup:

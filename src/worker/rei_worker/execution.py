@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -240,7 +240,7 @@ class JobRunner:
         if ended is None and not await self._stands(job, JobStatus.FAILED):
             return "lost"
         self._on_end()
-        self._progress.report(job, Stage.FAILED)
+        self._progress.report(replace(job, error_code=decision.code), Stage.FAILED)
         return f"failed_{decision.code}"
 
     async def _give_back(self, job: Job, retry: Retry) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from aiogram import Bot
@@ -17,9 +17,11 @@ from aiogram.exceptions import TelegramAPIError
 from aiogram.types import InlineKeyboardMarkup
 
 from rei_core.db import Pool
-from rei_core.jobs.model import Job
+from rei_core.jobs import wording
+from rei_core.jobs.model import Job, JobStatus
+from rei_core.texts import Texts
 from rei_core.users import queries as users
-from rei_worker import buttons, texts
+from rei_worker import buttons
 from rei_worker.telegram_pace import TelegramPace
 
 logger = structlog.get_logger(__name__)
@@ -31,12 +33,16 @@ EDITS_MAX = 200
 
 
 class Stage(enum.Enum):
-    """The states a customer sees."""
+    """The states a customer sees, each with the status that it shows."""
 
-    DRAWING = "drawing"
-    RETRYING = "retrying"
-    READY = "ready"
-    FAILED = "failed"
+    DRAWING = JobStatus.PROCESSING
+    RETRYING = JobStatus.QUEUED
+    READY = JobStatus.COMPLETED
+    FAILED = JobStatus.FAILED
+
+    @property
+    def status(self) -> JobStatus:
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +128,19 @@ class Progress:
 
 def render(report: Report, language: str, balance_kopecks: int) -> tuple[str, InlineKeyboardMarkup]:
     """The message's text and buttons."""
-    job = report.job
+    _ = Texts(language)
+    job = replace(report.job, status=report.stage.status)
+    waiting = report.stage is Stage.RETRYING
+    text = wording.standing(
+        job,
+        _,
+        balance_kopecks=balance_kopecks,
+        retry_seconds=report.delay_seconds if waiting else None,
+    )
     match report.stage:
         case Stage.DRAWING:
-            return texts.drawing(job, language), buttons.running(job.id, language)
+            return text, buttons.running(job.id, _)
         case Stage.RETRYING:
-            text = texts.retrying(job, delay_seconds=report.delay_seconds, language=language)
-            return text, buttons.waiting(job.id, language)
-        case Stage.READY:
-            return texts.ready(job, language), buttons.ended(job.id, language)
-        case Stage.FAILED:
-            text = texts.gone_wrong(job, balance_kopecks=balance_kopecks, language=language)
-            return text, buttons.ended(job.id, language)
+            return text, buttons.waiting(job.id, _)
+        case Stage.READY | Stage.FAILED:
+            return text, buttons.ended(job.id, _)

@@ -70,7 +70,7 @@ async def test_a_failed_job_says_why_and_that_the_money_is_back(rei: Conversatio
         )
     await rei.feed(rei.press(card, card.button("Место")))
     after = rei.shown(card)
-    assert "отклонил" in after.text
+    assert "правилам безопасности" in after.text
     assert "вернули 15 ₽" in after.text
     assert "SAFETY" not in after.text
 

@@ -45,7 +45,8 @@ async def test_a_refused_job_ends_with_its_refund_and_a_button_to_repeat(studio:
 
     last = studio.telegram.sent(EditMessageText)[-1]
     assert "Не получилось" in last.text
-    assert "вернулись на баланс" in last.text
+    assert "правилам безопасности" in last.text
+    assert "вернули" in last.text
     [[button]] = last.reply_markup.inline_keyboard
     assert button.callback_data.endswith(":repeat")
 

@@ -23,11 +23,11 @@ from rei_bot.handlers.account import balance_view
 from rei_bot.handlers.history import PAGE_LENGTH, history_view
 from rei_bot.handlers.start import help_view
 from rei_bot.replies import View
-from rei_bot.texts import Texts
 from rei_core.catalog import Catalog, ImageModel, load_catalog
 from rei_core.drafts.model import Draft
 from rei_core.jobs.model import InputRef, Job, JobStatus
 from rei_core.ledger.model import Account, Transfer, TransferKind
+from rei_core.texts import Texts
 from rei_core.users.model import User
 
 LARGEST = 2**63 - 1
@@ -128,10 +128,18 @@ def test_cards_fit_whatever_the_prompt_and_the_catalogue(texts: Texts) -> None:
 
 @LANGUAGES
 @pytest.mark.parametrize("status", list(JobStatus))
+@pytest.mark.parametrize("retry_seconds", [None, 900.0])
 def test_jobs_fit_in_every_state_and_keep_admins_words_to_themselves(
-    texts: Texts, status: JobStatus
+    texts: Texts, status: JobStatus, retry_seconds: float | None
 ) -> None:
-    view = cards.job_message(job(status), place=1001, balance_kopecks=1, has_file=True, _=texts)
+    view = cards.job_message(
+        job(status),
+        place=1001,
+        retry_seconds=retry_seconds,
+        balance_kopecks=1,
+        has_file=True,
+        _=texts,
+    )
     check(view)
     assert "secret" not in view.text
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from rei_bot.callbacks import JobAction
 from rei_core.i18n import LANGUAGES
+from rei_core.jobs import wording
+from rei_core.texts import Texts, excerpt
 from rei_worker import buttons, texts
 from rei_worker.progress import Report, Stage, render
 
@@ -20,7 +22,7 @@ PROMPTS = st.one_of(
     st.text(max_size=5_000),
     st.text(alphabet="<>&\"'😀 \n", min_size=200, max_size=5_000),
 )
-CODES = st.one_of(st.none(), st.sampled_from(sorted(texts.REASONS)), st.text(max_size=20))
+CODES = st.one_of(st.none(), st.sampled_from(sorted(wording.REASONS)), st.text(max_size=20))
 KOPECKS = st.integers(1, 10**12)
 CAPTION_MAX, TEXT_MAX = 1024, 4096
 
@@ -64,9 +66,9 @@ def test_every_message_about_a_job_is_within_the_limits(
     language: str, prompt: str, code: str | None, price: int, balance: int
 ) -> None:
     one = job(prompt=prompt, error_code=code, price_kopecks=price)
-    caption = read(texts.caption(one, language))
+    caption = read(wording.caption(one, Texts(language)))
     assert units(caption) <= CAPTION_MAX
-    told = read(texts.failed(one, balance_kopecks=balance, language=language))
+    told = read(texts.failed(one, Texts(language), balance_kopecks=balance))
     assert units(told) <= TEXT_MAX
     for stage in Stage:
         text, keyboard = render(Report(one, stage, 7.0), language, balance)
@@ -76,31 +78,32 @@ def test_every_message_about_a_job_is_within_the_limits(
 
 @given(prompt=PROMPTS)
 def test_what_the_customer_wrote_is_shown_as_it_is(prompt: str) -> None:
-    shown = html.unescape(texts.caption(job(prompt=prompt), "en"))
-    assert texts.excerpt(prompt) in shown
+    shown = html.unescape(wording.caption(job(prompt=prompt), Texts("en")))
+    assert excerpt(prompt, wording.PROMPT_SHOWN_MAX) in shown
 
 
 @given(st.text(max_size=2_000), st.integers(2, 400))
 def test_an_excerpt_is_one_bounded_line(text: str, limit: int) -> None:
-    line = texts.excerpt(text, limit)
+    line = excerpt(text, limit)
     assert len(line) <= limit
     assert "\n" not in line
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_reason_is_said_in_every_language(language: str) -> None:
-    said = {texts.reason(code, language) for code in texts.REASONS}
-    assert len(said) == len(texts.REASONS)
-    assert texts.reason("never heard of", language) == texts.reason(None, language)
-    assert (texts.reason("blocked", language) == texts.REASONS["blocked"]) is (language == "en")
+    said = {wording.reason(code, Texts(language)) for code in wording.REASONS}
+    assert len(said) == len(wording.REASONS)
+    _ = Texts(language)
+    assert wording.reason("never heard of", _) == wording.reason(None, _)
+    assert (wording.reason("blocked", _) == wording.REASONS["blocked"]) is (language == "en")
 
 
 @given(st.integers(1, 2**63 - 1), st.sampled_from(LANGUAGES))
 def test_the_bot_understands_every_button(job_id: int, language: str) -> None:
     keyboards = [
-        buttons.running(job_id, language),
-        buttons.waiting(job_id, language),
-        buttons.ended(job_id, language),
+        buttons.running(job_id, Texts(language)),
+        buttons.waiting(job_id, Texts(language)),
+        buttons.ended(job_id, Texts(language)),
     ]
     for keyboard in keyboards:
         for row in keyboard.inline_keyboard:
@@ -114,4 +117,4 @@ def test_the_bot_understands_every_button(job_id: int, language: str) -> None:
 @given(amount=KOPECKS, balance=KOPECKS)
 def test_news_of_payments_are_well_formed(language: str, amount: int, balance: int) -> None:
     for say in (texts.credited, texts.canceled):
-        assert read(say(amount, balance_kopecks=balance, language=language))
+        assert read(say(amount, Texts(language), balance_kopecks=balance))

@@ -18,12 +18,12 @@ from rei_bot.handlers.order import draft_of_job_exists, present
 from rei_bot.handlers.refusals import ban_notice
 from rei_bot.replies import View, send
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core.catalog import Catalog
 from rei_core.db import Connection
 from rei_core.drafts import queries as drafts
 from rei_core.drafts.model import Draft
 from rei_core.jobs.model import InputRef
+from rei_core.texts import Texts
 from rei_core.users import queries as users
 from rei_core.users.model import User
 

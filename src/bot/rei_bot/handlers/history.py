@@ -5,16 +5,16 @@ from __future__ import annotations
 from aiogram import Bot, F, Router
 from aiogram.filters import Command
 from aiogram.types import CallbackQuery, Message
-from rei_core.money import format_rubles
 
 from rei_bot import keyboards
 from rei_bot.callbacks import Go, HistoryPage
 from rei_bot.handlers.refusals import out_of_date
 from rei_bot.replies import View, acknowledge, edit, send, spot
 from rei_bot.services import Services
-from rei_bot.texts import Texts, excerpt
 from rei_core.jobs import read_queries
 from rei_core.jobs.model import Job, JobStatus
+from rei_core.money import format_rubles
+from rei_core.texts import Texts, excerpt
 from rei_core.users.model import User
 
 PAGE_LENGTH = 5

@@ -15,13 +15,13 @@ from rei_bot.handlers.progress import job_state, show_job
 from rei_bot.handlers.refusals import ban_notice, out_of_date
 from rei_bot.replies import View, acknowledge, send, spot
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core.db import Connection
 from rei_core.drafts import queries as drafts
 from rei_core.drafts.model import Draft
 from rei_core.jobs import end_queries, read_queries
 from rei_core.jobs.model import Job, JobStatus
 from rei_core.jobs.read_queries import StoredOutput
+from rei_core.texts import Texts
 from rei_core.users.model import User
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}

@@ -26,7 +26,6 @@ from rei_bot.handlers.progress import show_job
 from rei_bot.handlers.refusals import ban_notice, out_of_date
 from rei_bot.replies import View, acknowledge, edit, send, spot
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core.catalog import Catalog
 from rei_core.db import Connection
 from rei_core.drafts import queries as drafts
@@ -34,6 +33,7 @@ from rei_core.drafts.model import Draft
 from rei_core.images.circuits import open_circuits
 from rei_core.jobs import accept_queries, read_queries
 from rei_core.jobs.model import Acceptance, Order, Outcome
+from rei_core.texts import Texts
 from rei_core.users.model import User
 
 RECENT_JOBS = 20

@@ -7,17 +7,18 @@ new one, what was shown is compared with the database afterwards, and shown agai
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from aiogram import Bot
 
 from rei_bot import cards
 from rei_bot.replies import edit
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core.db import Connection
 from rei_core.jobs import read_queries
 from rei_core.jobs.model import Job
 from rei_core.ledger.queries import balance_kopecks
+from rei_core.texts import Texts
 
 SHOWN_TIMES_MAX = 3
 
@@ -28,6 +29,7 @@ class JobState:
 
     job: Job
     place: int | None
+    retry_seconds: float | None
     balance_kopecks: int
     has_file: bool
 
@@ -40,6 +42,7 @@ async def job_state(connection: Connection, job_id: int, *, user_id: int) -> Job
     return JobState(
         job,
         place=await read_queries.place(connection, job_id),
+        retry_seconds=_retry_seconds(job),
         balance_kopecks=await balance_kopecks(connection, user_id),
         has_file=job.status == "completed",
     )
@@ -65,9 +68,16 @@ async def show_job(
         view = cards.job_message(
             state.job,
             place=state.place,
+            retry_seconds=state.retry_seconds,
             balance_kopecks=state.balance_kopecks,
             has_file=state.has_file,
             _=_,
         )
         message_id = await edit(bot, chat_id, message_id, view)
         shown = state.job.status
+
+
+def _retry_seconds(job: Job) -> float | None:
+    """How long a job that failed once waits for its next attempt."""
+    seconds = (job.run_after - datetime.now(UTC)).total_seconds()
+    return seconds if job.error_code is not None and seconds > 0 else None

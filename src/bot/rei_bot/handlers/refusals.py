@@ -7,7 +7,7 @@ from aiogram.enums import ContentType
 from aiogram.types import CallbackQuery, Message
 
 from rei_bot.replies import View, acknowledge, send
-from rei_bot.texts import Texts
+from rei_core.texts import Texts
 from rei_core.users.model import User
 
 UNSUPPORTED = {

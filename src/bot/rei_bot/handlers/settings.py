@@ -13,9 +13,9 @@ from rei_bot.callbacks import Go, SettingsMenu, SettingsPick, untoken
 from rei_bot.handlers.refusals import out_of_date
 from rei_bot.replies import View, acknowledge, edit, send, spot
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core.catalog import Catalog
 from rei_core.i18n import LANGUAGES
+from rei_core.texts import Texts
 from rei_core.users import queries as users
 from rei_core.users.model import Language, User
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from aiogram import Bot, F, Router
 from aiogram.filters import Command, CommandStart
 from aiogram.types import CallbackQuery, Message
-from rei_core.money import format_rubles
 
 from rei_bot import keyboards
 from rei_bot.callbacks import Go
 from rei_bot.replies import View, acknowledge, send, spot
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core.catalog import Catalog
+from rei_core.money import format_rubles
+from rei_core.texts import Texts
 from rei_core.users.model import User
 
 

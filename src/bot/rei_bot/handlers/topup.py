@@ -14,14 +14,12 @@ import structlog
 from aiogram import Bot, F, Router
 from aiogram.filters import Command
 from aiogram.types import CallbackQuery, Message
-from rei_core.money import format_rubles, parse_rubles
 
 from rei_bot import keyboards
 from rei_bot.callbacks import Go, PaymentCheck, TopUpAmount, TopUpRetry
 from rei_bot.handlers.refusals import ban_notice, out_of_date
 from rei_bot.replies import View, acknowledge, edit, send, spot
 from rei_bot.services import Services
-from rei_bot.texts import Texts
 from rei_core.errors import (
     AmountError,
     PaymentMismatch,
@@ -30,10 +28,12 @@ from rei_core.errors import (
     PaymentUnknown,
 )
 from rei_core.ledger.queries import balance_kopecks
+from rei_core.money import format_rubles, parse_rubles
 from rei_core.payments import queries as payments
 from rei_core.payments.model import Payment, PaymentStatus
 from rei_core.payments.service import check, start_topup
 from rei_core.settings import BotSettings
+from rei_core.texts import Texts
 from rei_core.users import queries as users
 from rei_core.users.model import User
 

@@ -146,7 +146,7 @@ class Story:
         await self._order("запретное")
         await self._at_moment("refused")
         news = await self._anya.reads("Не получилось")
-        if "15 ₽ вернулись на баланс" not in news.text:
+        if "Мы вернули 15 ₽ на баланс" not in news.text:
             raise StoryBroke("the news that the money is back", news.text)
         self._tell(f"  the bot says why, and: {news.text.strip().splitlines()[-1]}")
         await self._expect_balance(TOPUP_KOPECKS - self._spent_kopecks)

@@ -21,10 +21,11 @@ from rei_core.db import Pool
 from rei_core.deliveries import queries
 from rei_core.deliveries.model import Delivery, DeliveryKind
 from rei_core.errors import ReiError
-from rei_core.jobs import read_queries
+from rei_core.jobs import read_queries, wording
 from rei_core.jobs.model import Job
 from rei_core.jobs.read_queries import StoredOutput
 from rei_core.payments import queries as payments
+from rei_core.texts import Texts
 from rei_core.users import queries as users
 from rei_worker import buttons, texts
 from rei_worker.delivery.outcome import GiveUp, Postpone, outcome_of, photo_refused
@@ -119,7 +120,7 @@ class Courier:
                 message = await self._bot.send_photo(
                     delivery.chat_id,
                     _file(job, output, output.photo_file_id),
-                    caption=texts.caption(job, delivery.language),
+                    caption=wording.caption(job, Texts(delivery.language)),
                     parse_mode="HTML",
                     request_timeout=SEND_SECONDS_MAX,
                 )
@@ -139,16 +140,16 @@ class Courier:
 
     async def _original(self, delivery: Delivery) -> None:
         job, output = await self._job(delivery), await self._output(delivery)
-        language = delivery.language
+        _ = Texts(delivery.language)
         # Nobody saw a photo: then the file says what it is.
         shown = output.photo_file_id is not None
         message = await self._bot.send_document(
             delivery.chat_id,
             _file(job, output, output.document_file_id),
-            caption=texts.original_caption(language) if shown else texts.caption(job, language),
+            caption=texts.original_caption(_) if shown else wording.caption(job, _),
             parse_mode="HTML",
             disable_content_type_detection=True,
-            reply_markup=buttons.ended(job.id, language),
+            reply_markup=buttons.ended(job.id, _),
             request_timeout=SEND_SECONDS_MAX,
         )
         document = message.document
@@ -165,11 +166,12 @@ class Courier:
 
     async def _job_failed(self, delivery: Delivery) -> None:
         job, balance = await self._job(delivery), await self._balance_kopecks(delivery)
+        _ = Texts(delivery.language)
         message = await self._bot.send_message(
             delivery.chat_id,
-            texts.failed(job, balance_kopecks=balance, language=delivery.language),
+            texts.failed(job, _, balance_kopecks=balance),
             parse_mode="HTML",
-            reply_markup=buttons.ended(job.id, delivery.language),
+            reply_markup=buttons.ended(job.id, _),
             request_timeout=SEND_SECONDS_MAX,
         )
         await self._mark(delivery, message)
@@ -185,7 +187,7 @@ class Courier:
         )
         message = await self._bot.send_message(
             delivery.chat_id,
-            render(payment.amount_kopecks, balance_kopecks=balance, language=delivery.language),
+            render(payment.amount_kopecks, Texts(delivery.language), balance_kopecks=balance),
             parse_mode="HTML",
             request_timeout=SEND_SECONDS_MAX,
         )
