@@ -109,8 +109,10 @@ async def test_a_stream_begins_with_everything_and_tells_what_is_new(
 
 async def test_the_numbers_cost_nothing_that_grows(sandbox: Running) -> None:
     for number in range(300):
+        sandbox.sandbox.calls.record("gemini", "made", "a model")
         sandbox.sandbox.calls.record("gemini", "generate", "ok", detail=str(number))
     status = Feed(sandbox.sandbox)._status()
     assert len(status["last_calls"]) == 30
     assert status["last_calls"][0]["detail"] == "299"
     assert status["calls"] == {"gemini": 300}
+    assert status["pictures"] == 300

@@ -102,13 +102,16 @@ class Feed:
     def _status(self) -> Json:
         sandbox = self._sandbox
         calls = sandbox.calls
+        counts = calls.counts()
+        pictures = counts.get("gemini", {}).pop("made", {})  # a note beside its call, no call
         return {
             "payments": sandbox.yookassa.shop.counts(),
             "notifications": sandbox.yookassa.notifier.counts(),
             "calls": {
                 service: sum(sum(outcomes.values()) for outcomes in operations.values())
-                for service, operations in calls.counts().items()
+                for service, operations in counts.items()
             },
+            "pictures": sum(pictures.values()),
             "last_calls": [
                 {**dataclasses.asdict(call), "at": call.at.isoformat()}
                 for call in itertools.islice(reversed(calls.last()), CALLS_SHOWN_MAX)

@@ -11,10 +11,10 @@ export class Numbers {
   _draw() {
     const { status } = this._store;
     if (!status) return;
-    const { payments, calls, notifications } = status;
+    const { payments, pictures, calls, notifications } = status;
     const tiles = [
       ["payments", "Payments paid", payments.succeeded ?? 0, `${payments.pending ?? 0} open, ${payments.canceled ?? 0} canceled`],
-      ["pictures", "Calls of Gemini", calls.gemini ?? 0, `${calls.yookassa ?? 0} of YooKassa`],
+      ["pictures", "Pictures made", pictures, `${calls.gemini ?? 0} calls of Gemini`],
       ["updates", "Updates waiting", status.updates_pending, status.webhook ? "by webhook" : "no webhook"],
       ["notified", "Notifications", notifications.sent ?? 0, `${notifications.delivered ?? 0} taken`],
     ];
