@@ -8,7 +8,8 @@
 
 Guarantees: an update is confirmed only after everything it caused is committed and its row says
 so. A process that dies in between leaves a lease that lapses; the repeat then runs the handler
-again, which changes nothing more (handlers key what they write by the update's content).
+again, which changes nothing more (handlers key what they write by the update's content). The
+same holds for a process that was frozen beyond its lease.
 
 Dangers: giving up loses what a customer said, so an attempt counts only if the update itself may
 be to blame. While the database or Telegram is away nothing is held against anybody.
@@ -17,8 +18,10 @@ be to blame. While the database or Telegram is away nothing is held against anyb
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import time
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pydantic
@@ -47,8 +50,8 @@ log = structlog.get_logger()
 ATTEMPTS_MAX = 5
 HANDLER_SECONDS_MAX = 25.0
 """Telegram waits longer for a webhook's answer; a slow payment provider fits in."""
-LEASE_SECONDS = 30.0
-"""Longer than a handler may run, so that no two run at once. A dead process is waited for as long."""
+LEASE_SECONDS = 6.0
+"""Renewed while the handler runs; a customer of a process that died waits for this long."""
 DATABASE_SECONDS_MAX = 5.0
 """For a connection; a statement has its own bound (`main.STATEMENT_SECONDS_MAX`)."""
 
@@ -139,7 +142,7 @@ class UpdateHandler:
                 result = await self._run(update, first=attempt == 1)
                 await self._mark_done(update)
         except asyncio.CancelledError:  # we stop; the next process need not wait for the lease
-            await self._release(update, counts=False)
+            await self._release(update, attempt, counts=False)
             raise
         except Exception as error:
             counts = bound.expired() or not is_outage(error)
@@ -147,7 +150,7 @@ class UpdateHandler:
                 log.exception("update given up", attempt=attempt)
                 return await self._give_up(update)
             _log_failure(error, attempt=attempt)
-            await self._release(update, counts=counts)
+            await self._release(update, attempt, counts=counts)
             return Result.FAILED
         return result
 
@@ -178,11 +181,35 @@ class UpdateHandler:
         async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
             await queries.done(connection, update.update_id)
 
-    async def _release(self, update: Update, *, counts: bool) -> None:
+    @contextlib.asynccontextmanager
+    async def _kept(self, update: Update, attempt: int) -> AsyncIterator[None]:
+        """Inside, nobody else takes the update."""
+        keeping = asyncio.create_task(self._keep(update, attempt))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+    async def _keep(self, update: Update, attempt: int) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
+                    await queries.renew(
+                        connection,
+                        update.update_id,
+                        attempt=attempt,
+                        lease_seconds=LEASE_SECONDS,
+                    )
+            except Exception as error:  # the next one comes; a lapsed lease means one run too many
+                log.warning("update's lease not renewed", error=type(error).__name__)
+
+    async def _release(self, update: Update, attempt: int, *, counts: bool) -> None:
         """Let the repeat try at once; if even that fails, it waits for the lease."""
         try:
             async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
-                await queries.release(connection, update.update_id, counts=counts)
+                await queries.release(connection, update.update_id, attempt=attempt, counts=counts)
         except Exception as error:
             log.warning("update not released", error=type(error).__name__)
 

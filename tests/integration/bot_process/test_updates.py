@@ -236,6 +236,28 @@ async def test_the_update_of_a_dead_process_is_taken_over_once_its_lease_lapses(
         assert len(stage.telegram.texts()) == 1
 
 
+async def test_an_update_that_takes_its_time_is_not_taken_by_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updates, "LEASE_SECONDS", 0.6)
+    gate = stage.telegram.gates["sendMessage"] = asyncio.Event()
+    update = stage.telegram.message("рыжий кот")
+    async with stage.bot() as rei:
+        slow = asyncio.create_task(rei.post_update(update))
+        await until(lambda: stage.telegram.of("sendMessage"))
+        first = await stage.pool.fetchval("SELECT lease_until FROM telegram_updates")
+
+        async def well_past_the_first_lease() -> bool:
+            later = "SELECT now() > $1::timestamptz + interval '0.3 s'"
+            return bool(await stage.pool.fetchval(later, first))
+
+        await until(well_past_the_first_lease)
+        assert await rei.post_update(update) == 503
+        gate.set()
+        assert await slow == 200
+    assert len(stage.telegram.of("sendMessage")) == 1
+
+
 async def test_with_the_database_away_nothing_is_taken_and_nothing_is_lost(stage: Stage) -> None:
     async with stage.bot() as rei:
         update = stage.telegram.message("рыжий кот")

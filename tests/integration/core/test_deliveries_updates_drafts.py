@@ -88,8 +88,20 @@ async def test_an_update_of_a_dead_pod_is_taken_over(pool: Pool) -> None:
     async with pool.acquire() as connection:
         assert await updates.claim(connection, 5, lease_seconds=0) == (Claim.OURS, 1)
         assert await updates.claim(connection, 5, lease_seconds=60) == (Claim.OURS, 2)
-        await updates.release(connection, 5)
+        await updates.release(connection, 5, attempt=2)
         assert await updates.claim(connection, 5, lease_seconds=60) == (Claim.OURS, 3)
+
+
+async def test_an_attempt_that_was_overtaken_neither_renews_nor_releases(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await updates.claim(connection, 5, lease_seconds=0)
+        assert await updates.claim(connection, 5, lease_seconds=0) == (Claim.OURS, 2)
+        await updates.renew(connection, 5, attempt=1, lease_seconds=60)
+        assert await updates.claim(connection, 5, lease_seconds=60) == (Claim.OURS, 3)
+        await updates.release(connection, 5, attempt=2)
+        assert (await updates.claim(connection, 5, lease_seconds=60))[0] is Claim.BUSY
+        await updates.renew(connection, 5, attempt=3, lease_seconds=-1)
+        assert await updates.claim(connection, 5, lease_seconds=60) == (Claim.OURS, 4)
 
 
 async def test_old_updates_are_forgotten_in_batches(pool: Pool) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
 from rei_core.db import Connection
+from rei_core.errors import PaymentOutcomeUnknown
 from rei_core.payments.model import Payment, PaymentStatus, Refund
 
 OPEN = """
@@ -248,16 +251,60 @@ async def find_refund(connection: Connection, operation_id: str) -> Refund | Non
     return None if row is None else refund_of(row)
 
 
+MARK_REFUNDED = """
+UPDATE payment_refunds
+SET status = 'succeeded', provider_refund_id = $2, finished_at = now()
+WHERE id = $1 AND status = 'pending'
+RETURNING *
+"""
+
+
 async def mark_refunded(
     connection: Connection, refund_id: UUID, *, provider_refund_id: str
-) -> None:
-    """The provider has carried the refund out."""
-    await connection.execute(
-        "UPDATE payment_refunds SET status = 'succeeded', provider_refund_id = $2, "
-        "finished_at = now() WHERE id = $1 AND status = 'pending'",
-        refund_id,
-        provider_refund_id,
-    )
+) -> Refund:
+    """The provider has carried the pending refund out."""
+    row = await connection.fetchrow(MARK_REFUNDED, refund_id, provider_refund_id)
+    assert row is not None, f"refund {refund_id} was carried out, and is not pending here"
+    return refund_of(row)
+
+
+REFUNDED = """
+SELECT coalesce(sum(amount_kopecks), 0)::bigint
+FROM payment_refunds
+WHERE payment_id = $1 AND status = 'succeeded'
+"""
+
+
+async def refunded_kopecks(connection: Connection, payment_id: UUID) -> int:
+    """What of the payment has gone back for certain."""
+    value: int = await connection.fetchval(REFUNDED, payment_id)
+    return value
+
+
+REFUND_LOCK_CLASS = 0x726669  # "rfi": the first half of an advisory lock's name
+REFUND_LOCK_SECONDS_MAX = 60.0
+"""Longer than a try at the provider takes."""
+
+
+@asynccontextmanager
+async def sole_refund_of(connection: Connection, payment_id: UUID) -> AsyncIterator[None]:
+    """Be the only one who carries out a refund of this payment, without an open transaction.
+
+    A connection that is lost loses the lock, but then nothing can be written with it either.
+    Raises `PaymentOutcomeUnknown` when somebody else takes too long.
+    """
+    name = (REFUND_LOCK_CLASS, payment_id.int % 2**31)
+    try:
+        await connection.execute(
+            "SELECT pg_advisory_lock($1, $2)", *name, timeout=REFUND_LOCK_SECONDS_MAX
+        )
+    except TimeoutError as error:
+        raise PaymentOutcomeUnknown("another refund of this payment is on its way") from error
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock($1, $2)", *name)
 
 
 FAIL_REFUND = """

@@ -6,7 +6,9 @@ notification endpoint, the customer's "check payment" and the reconciliation; an
 them at once credit once.
 
 These services call the provider between statements, so unlike the rest of the core they take
-the pool: no database connection or lock is held while the network is waited for.
+the pool: no database connection or lock is held while the network is waited for. But for refunds,
+which are rare: of one payment one is carried out at a time, and its connection holds the lock.
+Else one try could be refused, and its debit given back, while another sends the money out.
 """
 
 from __future__ import annotations
@@ -152,47 +154,73 @@ async def refund_payment(
     `PaymentRejected` when the provider refuses (the debit is then reversed),
     `PaymentOutcomeUnknown` when a repeat has to find out.
     """
-    async with pool.acquire() as connection:
-        refund, provider_payment_id = await _open_refund(
+    async with pool.acquire() as connection, queries.sole_refund_of(connection, payment_id):
+        opened = await _open_refund(
             connection,
             payment_id=payment_id,
             amount_kopecks=amount_kopecks,
             operation_id=operation_id,
         )
-    if refund.status != "pending":
-        return refund
+        if opened.refund.status != "pending":
+            return opened.refund
+        return await _carry_out(connection, provider, opened, receipt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A refund that is debited; `asked_before`: the provider may know it already."""
+
+    refund: Refund
+    provider_payment_id: str
+    asked_before: bool
+
+
+async def _carry_out(
+    connection: Connection, provider: PaymentProvider, opened: _Opened, receipt: Receipt | None
+) -> Refund:
+    refund = opened.refund
     try:
         remote = await provider.refund(
-            provider_payment_id,
+            opened.provider_payment_id,
             idempotence_key=str(refund.id),
             amount_kopecks=refund.amount_kopecks,
             description=f"Refund {refund.id}",
             receipt=receipt,
         )
     except PaymentRejected as error:
-        if error.http_status not in (401, 403):
-            await _fail_refund(pool, refund, str(error))
-        # Else it is us who were refused, not the refund: an earlier try may have carried it out.
+        await _refused(connection, provider, opened, error)
         raise
     if remote.status == "pending":
         # The answer kept under the key stays as it was: ask for the refund itself.
         remote = await provider.get_refund(remote.id)
     if remote.status == "canceled":
-        await _fail_refund(pool, refund, "the provider canceled it")
+        await queries.fail_refund(connection, refund.id, error_detail="the provider canceled it")
         raise PaymentRejected("the provider canceled the refund", code="refund_canceled")
     if remote.status == "pending":
         raise PaymentOutcomeUnknown("the refund is still on its way", code="refund_pending")
-    async with pool.acquire() as connection:
-        await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
-        done = await queries.find_refund(connection, operation_id)
-    assert done is not None
-    log.info("payment refunded", payment_id=str(payment_id), refund_id=str(refund.id))
+    done = await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
+    log.info("payment refunded", payment_id=str(done.payment_id), refund_id=str(done.id))
     return done
 
 
-async def _fail_refund(pool: Pool, refund: Refund, problem: str) -> None:
-    async with pool.acquire() as connection:
-        await queries.fail_refund(connection, refund.id, error_detail=problem)
+async def _refused(
+    connection: Connection, provider: PaymentProvider, opened: _Opened, error: PaymentRejected
+) -> None:
+    """Give the debit back, unless an earlier try may have been carried out after all."""
+    if error.http_status in (401, 403):
+        return  # it is us who were refused, not the refund
+    if opened.asked_before:
+        # The provider forgets idempotence keys after a day: then it refuses what it has done.
+        remote = await provider.get(opened.provider_payment_id)
+        known = await queries.refunded_kopecks(connection, opened.refund.payment_id)
+        if remote.refunded_kopecks > known:
+            log.error("refund unclear", refund_id=str(opened.refund.id), detail=str(error))
+            raise PaymentOutcomeUnknown(
+                f"refused, but {remote.refunded_kopecks} kopecks of the payment are refunded there,"
+                f" {known} here: an earlier try may have been carried out",
+                code="refund_unclear",
+            ) from error
+    await queries.fail_refund(connection, opened.refund.id, error_detail=str(error))
 
 
 async def _open(
@@ -266,18 +294,17 @@ def _compare(payment: Payment, remote: RemotePayment) -> None:
 
 async def _open_refund(
     connection: Connection, *, payment_id: UUID, amount_kopecks: int, operation_id: str
-) -> tuple[Refund, str]:
+) -> _Opened:
     payment = await queries.find(connection, payment_id)
     if payment is None or payment.provider_payment_id is None:
         raise PaymentUnknown(str(payment_id))
     known = await queries.find_refund(connection, operation_id)
-    if known is None:
-        known = await _insert_refund(
-            connection, payment, amount_kopecks=amount_kopecks, operation_id=operation_id
-        )
-    if (known.payment_id, known.amount_kopecks) != (payment_id, amount_kopecks):
+    refund = known or await _insert_refund(
+        connection, payment, amount_kopecks=amount_kopecks, operation_id=operation_id
+    )
+    if (refund.payment_id, refund.amount_kopecks) != (payment_id, amount_kopecks):
         raise OperationConflict(operation_id)
-    return known, payment.provider_payment_id
+    return _Opened(refund, payment.provider_payment_id, asked_before=known is not None)
 
 
 async def _insert_refund(
@@ -301,7 +328,7 @@ async def _insert_refund(
             balance_kopecks=await balance_kopecks(connection, payment.user_id),
             amount_kopecks=amount_kopecks,
         ) from error
-    except asyncpg.UniqueViolationError:
-        refund = await queries.find_refund(connection, operation_id)
+    except asyncpg.UniqueViolationError:  # the same operation, about another payment
+        raise OperationConflict(operation_id) from None
     assert refund is not None
     return refund

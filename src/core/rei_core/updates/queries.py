@@ -56,21 +56,37 @@ async def done(connection: Connection, update_id: int) -> None:
     )
 
 
-RELEASE = """
+RENEW = """
 UPDATE telegram_updates
-SET lease_until = now() - interval '1 second',
-    attempt = CASE WHEN $2 THEN attempt ELSE greatest(attempt - 1, 1) END
-WHERE update_id = $1 AND handled_at IS NULL
+SET lease_until = now() + make_interval(secs => $3)
+WHERE update_id = $1 AND attempt = $2 AND handled_at IS NULL
 """
 
 
-async def release(connection: Connection, update_id: int, *, counts: bool = True) -> None:
-    """Handling failed: let the next repeat try at once.
+async def renew(
+    connection: Connection, update_id: int, *, attempt: int, lease_seconds: float
+) -> None:
+    """Go on with an update that takes its time; nothing if a later attempt has begun."""
+    await connection.execute(RENEW, update_id, attempt, lease_seconds)
+
+
+RELEASE = """
+UPDATE telegram_updates
+SET lease_until = now() - interval '1 second',
+    attempt = CASE WHEN $3 THEN attempt ELSE greatest(attempt - 1, 1) END
+WHERE update_id = $1 AND attempt = $2 AND handled_at IS NULL
+"""
+
+
+async def release(
+    connection: Connection, update_id: int, *, attempt: int, counts: bool = True
+) -> None:
+    """Handling failed: let the next repeat try at once; nothing if a later attempt has begun.
 
     With `counts=False` the attempt is not held against the update: something that it leans on
     was away.
     """
-    await connection.execute(RELEASE, update_id, counts)
+    await connection.execute(RELEASE, update_id, attempt, counts)
 
 
 FORGET = """
