@@ -138,7 +138,10 @@ class UpdateHandler:
 
     async def _attempt(self, update: Update, attempt: int) -> Result:
         try:
-            async with asyncio.timeout(HANDLER_SECONDS_MAX) as bound:
+            async with (
+                asyncio.timeout(HANDLER_SECONDS_MAX) as bound,
+                self._kept(update, attempt),
+            ):
                 result = await self._run(update, first=attempt == 1)
                 await self._mark_done(update)
         except asyncio.CancelledError:  # we stop; the next process need not wait for the lease
