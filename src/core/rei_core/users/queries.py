@@ -52,7 +52,12 @@ async def see(
     language: Language = "ru",
 ) -> User:
     """Register or refresh a user and return what we know of them."""
-    row = await connection.fetchrow(SEE, user_id, username, first_name, language)
+    arguments = (user_id, username, first_name, language)
+    row = await connection.fetchrow(SEE, *arguments)
+    if row is None:
+        # Somebody else inserted the row after this statement began, and left nothing to change:
+        # only a new snapshot shows it.
+        row = await connection.fetchrow(SEE, *arguments)
     assert row is not None
     return user_of(row)
 
