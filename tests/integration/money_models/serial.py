@@ -8,9 +8,8 @@ either ended or stands in line, and opens.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self, TypeVar
 
@@ -70,17 +69,46 @@ def explained(
     answers: Sequence[object],
     after: StateT,
 ) -> bool:
-    """Whether one order of the operations, one after the other, gives these answers and this end."""
+    """Whether one order of the operations, one after the other, gives these answers and this end.
+
+    An operation that is several transactions (a refund: debit, then ask) tells its pieces; others
+    may come in between.
+    """
+    pieces = tuple(getattr(operation, "PIECES", 1) for operation in operations)
     return any(
-        _replay(before.copy(), operations, answers, order) == after
-        for order in itertools.permutations(range(len(operations)))
+        _replay(before.copy(), operations, answers, order) == after for order in _orders(pieces)
     )
+
+
+def _orders(left: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Every order of the pieces, by the index of their operation."""
+    if not any(left):
+        yield ()
+    for index, count in enumerate(left):
+        if count:
+            fewer = (*left[:index], count - 1, *left[index + 1 :])
+            yield from ((index, *rest) for rest in _orders(fewer))
 
 
 def _replay(
     state: StateT, operations: Sequence[Any], answers: Sequence[object], order: Sequence[int]
 ) -> StateT | None:
+    running = [_in_pieces(operation, state) for operation in operations]
+    ended: set[int] = set()
     for index in order:
-        if operations[index].apply(state) != answers[index]:
-            return None
+        if index in ended:
+            continue
+        try:
+            next(running[index])
+        except StopIteration as end:
+            ended.add(index)
+            if end.value != answers[index]:
+                return None
     return state
+
+
+def _in_pieces(operation: Any, state: StateT) -> Generator[None, None, object]:
+    """The operation, stopping where others may come in between."""
+    if hasattr(operation, "PIECES"):
+        return (yield from operation.in_pieces(state))
+    return operation.apply(state)
