@@ -26,6 +26,10 @@ def worker(*, concurrency: int | None) -> None:
     Before:  rei config check, rei migrate, rei doctor
     Watch:   http://localhost:8081/healthz, /readyz, /metrics  (REI_METRICS_PORT; 0: none)
 
+    Memory: a running job holds next to nothing, its finished picture (some MB) until it is
+    stored, and all jobs together at most 256 MB of customers' photos. Only with the database away
+    may there be a picture for each of REI_CONCURRENCY jobs.
+
     SIGTERM (or Ctrl-C) drains: nothing new is taken, what runs may end within
     REI_DRAIN_SECONDS, the pictures made so far go out. A second one exits at once.
 

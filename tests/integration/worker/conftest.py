@@ -319,13 +319,13 @@ class Studio:
         value: str = await self.pool.fetchval("SELECT status FROM jobs WHERE id = $1", job_id)
         return value
 
-    async def until_status(self, job_id: int, status: str, *, seconds: float = 20) -> None:
+    async def until_status(self, job_id: int, status: str, *, seconds: float = 30) -> None:
         async def reached() -> bool:
             return await self.status(job_id) == status
 
         await until(reached, seconds=seconds)
 
-    async def until_delivered(self, *, seconds: float = 20) -> None:
+    async def until_delivered(self, *, seconds: float = 30) -> None:
         """Until no delivery is pending, with every job ended."""
 
         async def settled() -> bool:
@@ -359,7 +359,7 @@ def ended(worker: Worker, end: str) -> float:
     return worker.metrics.registry.get_sample_value("rei_worker_jobs_total", {"end": end}) or 0.0
 
 
-async def until(condition: Callable[[], Any], *, seconds: float = 20) -> None:
+async def until(condition: Callable[[], Any], *, seconds: float = 30) -> None:
     """Wait for a condition, sync or async, with a deadline."""
     deadline = time.monotonic() + seconds
     while True:
