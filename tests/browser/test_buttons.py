@@ -143,6 +143,14 @@ async def test_the_pay_page_can_be_left_and_paid_later(
     assert sandbox.sandbox.yookassa.shop.counts()["canceled"] == 1
 
 
+async def test_the_pay_page_lets_in_its_own_style_and_script_only(sandbox: Running) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        policy = (await http.get(await _payment(sandbox))).headers["content-security-policy"]
+    assert "unsafe-inline" not in policy
+    for rule in ("default-src 'none'", "script-src 'sha256-", "frame-ancestors 'self'"):
+        assert rule in policy
+
+
 async def test_the_bots_keyboard_writes_for_the_user(screen: Screen, bot: Bot) -> None:
     keyboard = ReplyKeyboardMarkup(
         keyboard=[[KeyboardButton(text="Draw"), KeyboardButton(text="Balance")]],
