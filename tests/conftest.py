@@ -80,6 +80,15 @@ async def database_url(postgres_url: str, template_database: str) -> AsyncIterat
 
 
 @pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A database without any table."""
+    name = f"rei_empty_{os.getpid()}_{next(_numbers)}"
+    asyncio.run(_execute(postgres_url, f"CREATE DATABASE {name}"))
+    yield _named(postgres_url, name)
+    asyncio.run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
     """A pool on this test's database."""
     opened = await create_pool(database_url, application="test", size_max=20)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import asyncpg
 import pytest
 from click.testing import CliRunner
-from sqlalchemy.engine import make_url
 
 from rei_core.commands.migrate import migrate_command
 from rei_core.db.migrate import REVISIONS, migrate, schema_state, script_directory
@@ -24,18 +22,6 @@ DATA: dict[str, str] = {
         VALUES ('adjustment', 'operation', 'o', 1, 'adjustments', 'user', 500, 500);
     """,
 }
-
-
-@pytest.fixture
-def empty_database_url(postgres_url: str) -> Iterator[str]:
-    async def run(sql: str) -> None:
-        connection = await asyncpg.connect(postgres_url)
-        await connection.execute(sql)
-        await connection.close()
-
-    asyncio.run(run("CREATE DATABASE rei_empty"))
-    yield make_url(postgres_url).set(database="rei_empty").render_as_string(hide_password=False)
-    asyncio.run(run("DROP DATABASE rei_empty WITH (FORCE)"))
 
 
 def revisions() -> list[str]:

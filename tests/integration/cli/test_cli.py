@@ -12,11 +12,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from sqlalchemy.engine import make_url
 
 from rei_core.cli import rei as rei_command
 from rei_sandbox.app import Running, running
@@ -118,17 +116,6 @@ def offline() -> Environment:
     }
 
 
-@pytest.fixture
-async def empty_database(postgres_url: str) -> AsyncIterator[str]:
-    """A database without any table."""
-    name = f"rei_cli_{os.getpid()}"
-    connection = await asyncpg.connect(postgres_url)
-    await connection.execute(f"CREATE DATABASE {name}")
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
-
-
 # --- rei ------------------------------------------------------------------------------------------
 
 
@@ -213,8 +200,8 @@ def test_config_check_tells_what_is_wrong(
 # --- rei migrate ----------------------------------------------------------------------------------
 
 
-async def test_migrate_an_empty_database_once(empty_database: str) -> None:
-    environment = {"REI_DATABASE_URL": empty_database}
+async def test_migrate_an_empty_database_url_once(empty_database_url: str) -> None:
+    environment = {"REI_DATABASE_URL": empty_database_url}
     missing = await rei("migrate", "--check", environment=environment)
     assert missing.code == 1
     assert "the schema is at nothing" in missing.said
@@ -256,10 +243,10 @@ async def test_doctor_finds_all_well(everything: Environment, sandbox: Running) 
 
 
 async def test_doctor_tells_what_is_ill_and_the_remedy(
-    everything: Environment, empty_database: str
+    everything: Environment, empty_database_url: str
 ) -> None:
     ill = {
-        "REI_DATABASE_URL": empty_database,
+        "REI_DATABASE_URL": empty_database_url,
         "REI_REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0",
         "BOT_TOKEN": PASSWORD,
         "YOOKASSA_SECRET_KEY": PASSWORD,
