@@ -54,7 +54,7 @@ class Params:
         value = self.values.get(name)
         if value is None or value == "":
             return None
-        if isinstance(value, bool | float) or not _INTEGER.fullmatch(str(value)):
+        if not _INTEGER.fullmatch(str(value)):  # neither "1.5" nor "True" is one
             raise bad_request(f'parameter "{name}" must be an Integer')
         return int(value)
 
