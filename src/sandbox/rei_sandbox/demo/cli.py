@@ -66,7 +66,7 @@ def demo(*, once: bool, kill: bool, port: int | None, folder: Path) -> None:
         )
     home = (folder / ("live" if outside.telegram else "demo")).resolve()
     if not outside.telegram:
-        # The stand-in forgets its chats, so their numbers come again: the old data would clash.
+        # The stand-in forgets its chats, and the story begins with a customer who has no money.
         _clear(home)
     stage = Stage(home, outside=outside, sandbox_port=_port(port, once=once))
     _stop_on_sigterm()
