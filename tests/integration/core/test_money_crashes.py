@@ -1,0 +1,141 @@
+"""The crash test: each statement that moves money is cut by a dying server process at every point
+where it writes, and has either happened entirely or not at all.
+
+Random lives of customers, jobs and payments are in `money_models`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from rei_core.db import Pool
+from rei_core.jobs import end_queries
+from rei_core.jobs.accept_queries import accept
+from rei_core.jobs.model import Output
+from rei_core.ledger.audit import audit
+from rei_core.ledger.service import adjust
+from rei_core.payments import queries as payments
+
+from .conftest import ORDER, Shop
+
+PICTURE = Output(mime_type="image/png", width=1, height=1, data=b"png")
+
+Act = Callable[[Any], Coroutine[Any, Any, object]]
+
+
+async def _complete(connection: Any) -> object:
+    return await end_queries.complete(connection, 1, attempt=1, output=PICTURE)
+
+
+async def _fail(connection: Any) -> object:
+    return await end_queries.fail(connection, 1, attempt=1, error_code="x", error_detail="")
+
+
+async def _cancel(connection: Any) -> object:
+    return await end_queries.cancel(connection, 2, user_id=1)
+
+
+async def _credit(connection: Any) -> object:
+    return await payments.credit(
+        connection, UUID(int=1), provider_payment_id="p", amount_kopecks=5, currency="RUB"
+    )
+
+
+async def _open_refund(connection: Any) -> object:
+    return await payments.open_refund(
+        connection, UUID(int=3), payment_id=UUID(int=2), operation_id="new", amount_kopecks=5
+    )
+
+
+async def _fail_refund(connection: Any) -> object:
+    await payments.fail_refund(connection, UUID(int=4), error_detail="refused")
+    refund = await payments.find_refund(connection, "old")
+    return refund is not None and refund.status == "failed"
+
+
+async def _adjust(connection: Any) -> object:
+    return await adjust(connection, user_id=1, change_kopecks=5, operation_id="op", reason="r")
+
+
+async def _accept(connection: Any) -> object:
+    return await accept(connection, ORDER, active_jobs_max=9, attempts_max=2, deadline_seconds=60)
+
+
+ACTS: dict[str, tuple[Act, list[str]]] = {
+    "accept": (_accept, ["jobs", "balances", "transfers"]),
+    "complete": (_complete, ["jobs", "balances", "transfers", "job_outputs", "deliveries"]),
+    "fail": (_fail, ["jobs", "balances", "transfers", "deliveries"]),
+    "cancel": (_cancel, ["jobs", "balances", "transfers"]),
+    "credit": (_credit, ["payments", "balances", "transfers", "deliveries"]),
+    "open refund": (_open_refund, ["payment_refunds", "balances", "transfers"]),
+    "fail refund": (_fail_refund, ["payment_refunds", "balances", "transfers"]),
+    "adjust": (_adjust, ["balances", "transfers"]),
+}
+
+LOST = (
+    asyncpg.AdminShutdownError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InterfaceError,
+)
+
+# The server process that runs the statement is killed right before its write to the table, after
+# its writes to the tables before: BEFORE triggers run in the middle of the statement.
+CRASH = """
+CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_terminate_backend(pg_backend_pid());
+    PERFORM pg_sleep(1);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER crash BEFORE INSERT OR UPDATE ON {table}
+    FOR EACH ROW EXECUTE FUNCTION crash();
+"""
+
+
+async def open_payments(pool: Pool) -> None:
+    """One that is not paid yet, and one that is, with a refund on its way."""
+    async with pool.acquire() as connection:
+        for number, remote in ((1, "p"), (2, "paid")):
+            payment_id = UUID(int=number)
+            await payments.open_payment(
+                connection, payment_id, user_id=1, amount_kopecks=5 * number, request_key=remote,
+                chat_id=1,
+            )  # fmt: skip
+        await payments.credit(
+            connection, payment_id, provider_payment_id="paid", amount_kopecks=10, currency="RUB"
+        )
+        await payments.open_refund(
+            connection, UUID(int=4), payment_id=payment_id, operation_id="old", amount_kopecks=5
+        )
+
+
+@pytest.mark.parametrize(
+    ("act", "table"), [(act, table) for act, (_, tables) in ACTS.items() for table in tables]
+)
+async def test_a_crash_at_any_write_leaves_all_or_nothing(
+    shop: Shop, pool: Pool, act: str, table: str
+) -> None:
+    await shop.customer(balance_kopecks=5000)
+    await shop.accept("first")
+    await shop.claim()
+    await shop.accept("second")
+    await open_payments(pool)
+    before = await shop.balance()
+    work, _ = ACTS[act]
+    await pool.execute(CRASH.format(table=table))
+
+    async with pool.acquire() as connection:
+        with pytest.raises(LOST):
+            await work(connection)
+
+    assert await shop.balance() == before
+    async with pool.acquire() as connection:
+        assert (await audit(connection)).consistent
+        await connection.execute(f"DROP TRIGGER crash ON {table}")
+        assert await work(connection)  # the retry after the crash does it, once
+        assert (await audit(connection)).consistent
