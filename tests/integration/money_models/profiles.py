@@ -10,12 +10,22 @@ from hypothesis import HealthCheck, Phase, settings
 NAME = os.environ.get("HYPOTHESIS_PROFILE", "default")
 _HEALTH = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
 
-# Races may come out differently in a repeat: no replay of "the same" failure is looked for beyond
-# the shrinking, and a life is reported with its steps whatever the repeat says.
+# A race may come out differently when Hypothesis repeats it. It then reports the failure as flaky,
+# with all that is needed: what overlapped, the answers, the books before and after.
 PROFILES = {
     "default": settings(
-        max_examples=60,
+        max_examples=40,
         stateful_step_count=12,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=_HEALTH,
+    ),
+    # For `make mutants`: whether it fails, not how little it takes to fail.
+    "mutants": settings(
+        max_examples=20,
+        stateful_step_count=12,
+        phases=(Phase.generate,),
         derandomize=True,
         database=None,
         deadline=None,

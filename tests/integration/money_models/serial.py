@@ -41,7 +41,7 @@ async def at_once(
         return list(await asyncio.gather(*work))
     async with _closed_gate(pool):
         tasks = [asyncio.create_task(one) for one in work]
-        await _standstill(pool, tasks)
+        await standstill(pool, tasks)
     return list(await asyncio.gather(*tasks))
 
 
@@ -52,7 +52,8 @@ async def _closed_gate(pool: Pool) -> AsyncIterator[None]:
         yield
 
 
-async def _standstill(pool: Pool, tasks: list[asyncio.Task[object]]) -> None:
+async def standstill(pool: Pool, tasks: Sequence[asyncio.Task[object]]) -> None:
+    """Wait until each task has either ended or stands in line for a lock."""
     deadline = time.monotonic() + STANDSTILL_SECONDS_MAX
     async with pool.acquire() as connection:
         while True:
