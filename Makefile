@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Two workers fit CI's two cores; more with PYTEST="-n 8".
 PYTEST ?= -n 2
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance lint format screenshots clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance mutants lint format screenshots clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test-browser: ## Drive the chat page in Chromium
 test-acceptance: ## Run the demo with kill -9 in the middle
 	@tools/setup
 	$(BIN)/pytest tests/acceptance
+
+mutants: ## Plant one bug after the other where money moves; exit 0 only if the tests catch each
+	@tools/setup
+	$(BIN)/python tools/mutants.py $(NAMES)
 
 lint: ## Check style, types, layers and migrations
 	@tools/setup
