@@ -25,6 +25,7 @@ from typing import Self
 from rei_core.errors import ReiError
 
 START_SECONDS_MAX = 60.0
+KILL_SECONDS_MAX = 20.0
 SERVER_USER = "rei-postgres"
 
 
@@ -82,8 +83,21 @@ class Postgres:
         _stop_stale(self.data / "postmaster.pid")
 
     def kill(self) -> None:
-        """End it as a crash would: the next start has to recover from the WAL."""
+        """End all of it as a crash would: the next start has to recover from the WAL.
+
+        Backends outlive their server for a moment, and no new one starts while they hold its
+        shared memory: so they are killed too, and gone when this returns.
+        """
+        if self.process is None or self.process.poll() is not None:
+            return
+        # A server that stands still starts nobody and reaps nobody: no pid can change its owner.
+        self.process.send_signal(signal.SIGSTOP)
+        backends = _children(self.process.pid)
+        for pid in backends:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         _end(self.process, signal.SIGKILL)
+        _wait_gone(backends)
 
     def stop(self) -> None:
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
@@ -234,6 +248,30 @@ def _end(process: subprocess.Popen[bytes] | None, signal_number: int) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _children(parent: int) -> list[int]:
+    """The pids of its child processes."""
+    everyone = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [pid for pid in everyone if _state(pid)[1] == parent]
+
+
+def _wait_gone(pids: list[int]) -> None:
+    """Return once none of them runs any more; a zombie holds nothing but its number."""
+    deadline = time.monotonic() + KILL_SECONDS_MAX
+    while alive := [pid for pid in pids if _state(pid)[0] not in {"", "Z", "X"}]:
+        if time.monotonic() > deadline:
+            raise ServiceError("postgres", f"still there after kill -9: {alive}", "")
+        time.sleep(0.01)
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """A process's state and parent, ("", 0) if there is no such process."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        # The name stands in brackets, and may itself hold brackets and spaces.
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        return state, int(parent)
+    return "", 0
 
 
 def _stop_stale(pid_file: Path) -> None:
