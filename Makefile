@@ -4,8 +4,12 @@ SHELL := /bin/sh
 BIN := .venv/bin
 # Two workers fit CI's two cores; more with PYTEST="-n 8".
 PYTEST ?= -n 2
+# `rei chaos --help` has more; give it by CHAOS="--freezes 20".
+JOBS ?= 2000
+KILLS ?= 20
+SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance mutants lint format screenshots clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance chaos mutants lint format screenshots clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +40,10 @@ test-integration: ## Run the tests on real PostgreSQL, Redis and HTTP
 test-browser: ## Drive the chat page in Chromium
 	@tools/setup browser
 	$(BIN)/pytest $(PYTEST) tests/browser
+
+chaos: ## Break everything around Rei under load, account for every kopeck (JOBS, KILLS, SEED)
+	@tools/setup
+	$(BIN)/rei chaos --jobs $(JOBS) --kills $(KILLS) --seed $(SEED) $(CHAOS)
 
 test-acceptance: ## Run the demo with kill -9 in the middle
 	@tools/setup

@@ -214,6 +214,14 @@ class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
     retry_base_seconds: Annotated[
         float, Field(gt=0, description="Delay before the second attempt; doubles with each")
     ] = 2
+    telegram_messages_per_second_max: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="Messages a second of all workers together; Telegram takes 30 unless paid",
+        ),
+    ] = 25
     delivery_attempts_max: Annotated[int, Field(ge=1, description="Attempts at a delivery")] = 30
     drain_seconds: Annotated[
         float, Field(gt=0, description="After SIGTERM: how long running jobs may take to end")

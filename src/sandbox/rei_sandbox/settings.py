@@ -63,4 +63,7 @@ class SandboxSettings(BaseSettings):
     gemini_latency_seconds: Annotated[
         float, Field(ge=0, description="How long a flash picture takes; a pro one takes twice that")
     ] = 1.5
+    gemini_side_pixels_max: Annotated[
+        int, Field(ge=16, description="Pictures are drawn no larger than this, for load tests")
+    ] = 8192
     seed: Annotated[int, Field(description="Seed of the jitter, so that runs repeat")] = 1

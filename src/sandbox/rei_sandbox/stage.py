@@ -77,7 +77,7 @@ class Stage:
         self.mode = mode
         self._database_url = database_url
         self._sandbox_port = sandbox_port or free_port()
-        self._bot_ports = [free_port() for _ in range(bots)]
+        self.bot_ports = [free_port() for _ in range(bots)]
         self._worker_ports = [free_port() for _ in range(workers)]
         # Each port was free when it was asked for; two askers may have got the same one.
         self.sandbox_url = f"http://127.0.0.1:{self._sandbox_port}"
@@ -91,7 +91,7 @@ class Stage:
                 f"bot-{number}", "bot", url=f"http://127.0.0.1:{port}", ready="/readyz",
                 extra={"REI_PORT": str(port)},
             )
-            for number, port in enumerate(self._bot_ports)
+            for number, port in enumerate(self.bot_ports)
         ]  # fmt: skip
         self.workers = [
             self._program(
@@ -117,7 +117,7 @@ class Stage:
     @property
     def bot_url(self) -> str:
         """Where the first bot takes webhooks."""
-        return f"http://127.0.0.1:{self._bot_ports[0]}"
+        return f"http://127.0.0.1:{self.bot_ports[0]}"
 
     @property
     def programs(self) -> list[Program]:
@@ -148,6 +148,13 @@ class Stage:
             program.stop()
         self.redis.stop()
         self.postgres.stop()
+
+    def kill(self) -> None:
+        """End everything at once."""
+        for program in self.programs:
+            program.kill()
+        self.redis.kill()
+        self.postgres.kill()
 
     @contextlib.contextmanager
     def running(self, say: Say = lambda name, seconds: None) -> Iterator[Self]:

@@ -1,4 +1,4 @@
-"""Telegram's limits, shared by all pods: about 30 messages a second in all, one a second to a chat.
+"""Telegram's limits, shared by all pods: so many messages a second in all, one a second to a chat.
 
 With Redis away each process counts for itself. That may be too fast for many pods; Telegram then
 answers 429, and the delivery is postponed as Telegram says.
@@ -12,23 +12,22 @@ from limits import RateLimitItemPerSecond
 
 from rei_core.rates import SharedLimiter
 
-ALL_PER_SECOND = RateLimitItemPerSecond(25, namespace="all")
-"""Below Telegram's 30: the bot's own answers need room too."""
 CHAT_PER_SECOND = RateLimitItemPerSecond(1, namespace="chat")
 
 
 class TelegramPace:
     """Permits to send."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, *, messages_per_second_max: int) -> None:
         self._limiter = SharedLimiter(redis_url, name="telegram")
+        self._all = RateLimitItemPerSecond(messages_per_second_max, namespace="all")
 
     async def acquire(self, chat_id: int, *, deadline_seconds: float) -> bool:
         """Wait for a permit to send to a chat; False if there is none within the deadline."""
         deadline = time.monotonic() + deadline_seconds
         return await self._limiter.wait(
             CHAT_PER_SECOND, str(chat_id), deadline_seconds=deadline_seconds
-        ) and await self._limiter.wait(ALL_PER_SECOND, deadline_seconds=deadline - time.monotonic())
+        ) and await self._limiter.wait(self._all, deadline_seconds=deadline - time.monotonic())
 
     async def aclose(self) -> None:
         """Close the connections."""

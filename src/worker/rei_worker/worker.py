@@ -59,7 +59,9 @@ class Worker:
         redis_url = settings.redis_url.get_secret_value()
         name = consumer_name()
         self.metrics = Metrics()
-        self._pace = TelegramPace(redis_url)
+        self._pace = TelegramPace(
+            redis_url, messages_per_second_max=settings.telegram_messages_per_second_max
+        )
         self._progress = Progress(bot=bot, pool=pool, pace=self._pace)
         courier = Courier(
             bot=bot,

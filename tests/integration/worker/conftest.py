@@ -243,7 +243,7 @@ class Studio:
         return Courier(
             bot=Bot("42:TEST", session=self.telegram),
             pool=self.pool,
-            pace=TelegramPace(self.redis_url),
+            pace=TelegramPace(self.redis_url, messages_per_second_max=25),
             metrics=Metrics(),
             attempts_max=3,
         )

@@ -39,6 +39,7 @@ class Seen:
     photo: str | None
     document: str | None
     """Telegram's file ids."""
+    document_name: str = ""
 
     def button(self, words: str) -> str:
         """The data of the button whose label holds `words`."""
@@ -91,7 +92,7 @@ class Person:
         """The chat, oldest first."""
         answer = await self._http.get(f"{self._base}/messages")
         answer.raise_for_status()
-        return [_seen(message) for message in answer.json()["messages"]]
+        return [seen_of(message) for message in answer.json()["messages"]]
 
     async def download(self, file_id: str) -> bytes:
         """A file of the chat."""
@@ -108,7 +109,8 @@ class Person:
             raise StoryBroke(f"the chat to take «{action}»", answer.text[:200])
 
 
-def _seen(message: dict[str, Any]) -> Seen:
+def seen_of(message: dict[str, Any]) -> Seen:
+    """A Message of the Bot API."""
     rows = message.get("reply_markup", {}).get("inline_keyboard", [])
     photo = message.get("photo")
     return Seen(
@@ -122,6 +124,7 @@ def _seen(message: dict[str, Any]) -> Seen:
         },
         photo=photo[-1]["file_id"] if photo else None,
         document=message["document"]["file_id"] if "document" in message else None,
+        document_name=message["document"].get("file_name", "") if "document" in message else "",
     )
 
 

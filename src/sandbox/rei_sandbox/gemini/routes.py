@@ -121,6 +121,8 @@ class Api:
     async def _drawn(self, prompt: Prompt, model: Model) -> bytes:
         width, height = model.dimensions(ratio=prompt.ratio, size=prompt.size)
         caption = f"{model.id} · {prompt.ratio} · {prompt.size} · {width}×{height}"
+        shrink = min(1.0, self._settings.gemini_side_pixels_max / max(width, height))
+        width, height = round(width * shrink), round(height * shrink)
         async with self._drawing:
             return await asyncio.to_thread(
                 draw,
