@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance chaos mutants lint format screenshots clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance chaos mutants lint format screenshots bench clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ format: ## Format the code and mend what can be mended
 screenshots: ## Take the pictures of docs/images anew
 	@tools/setup browser
 	$(BIN)/python tools/screenshots.py
+
+bench: ## Measure Rei beside its peers and this machine's limits, into docs/benchmarks.md (BENCH="--quick")
+	@bench/run $(BENCH)
 
 clean: ## Remove what the targets above made
 	rm -rf .venv .cache .rei .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,111 @@
+"""Rei's worker without the outside world: the real doorbell, pump, leases and job runner.
+
+The provider returns one tiny picture at once, in the process; nothing is sent to Telegram. All that
+touches the ledger is as it always is. Logs as the worker does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import uvloop
+from aiogram import Bot
+from PIL import Image
+
+from rei_bench.outside import TOKEN
+from rei_bench.programs import config, tell
+from rei_core import logs
+from rei_core.db import create_pool
+from rei_core.images.port import GeneratedImage, ImageRequest
+from rei_core.settings import WorkerSettings
+from rei_worker.doorbell import DoorbellBroker, consumer_name, hear
+from rei_worker.execution import JobRunner
+from rei_worker.leases import LeaseKeeper
+from rei_worker.main import _quiet_taskiq
+from rei_worker.metrics import Metrics
+from rei_worker.progress import Progress
+from rei_worker.pump import Pump
+from rei_worker.telegram_pace import TelegramPace
+
+EVERY_SECONDS = 0.02
+
+
+class Tiny:
+    """A provider that has the picture already."""
+
+    def __init__(self) -> None:
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), "orange").save(picture, "PNG")
+        self._image = GeneratedImage("image/png", picture.getvalue(), 8, 8, "bench")
+
+    async def generate(self, request: ImageRequest) -> GeneratedImage:
+        del request
+        return self._image
+
+    async def probe(self, model: str) -> None:
+        del model
+
+
+class Free:
+    """Permits for everybody."""
+
+    async def acquire(self, deadline_seconds: float) -> bool:
+        del deadline_seconds
+        return True
+
+
+async def main() -> None:
+    asked = config()
+    logs.configure(level="INFO", log_format="json", component="worker")
+    _quiet_taskiq()
+    settings = WorkerSettings.model_validate(
+        {
+            "database_url": asked["database_url"],
+            "redis_url": asked["redis_url"],
+            "BOT_TOKEN": TOKEN,
+            "GEMINI_API_KEY": "bench",
+            "concurrency": asked["concurrency"],
+            "provider_concurrency_max": 1_000_000,
+        }
+    )
+    pool = await create_pool(
+        asked["database_url"], application="bench", size_max=settings.database_pool_size_max - 1
+    )
+    lease_pool = await create_pool(asked["database_url"], application="bench", size_max=1)
+    bot, metrics = Bot(TOKEN), Metrics()
+    pace = TelegramPace(asked["redis_url"], messages_per_second_max=25)  # nothing is sent
+    keeper = LeaseKeeper(lease_pool, lease_seconds=settings.lease_seconds)
+    runner = JobRunner(
+        settings=settings,
+        pool=pool,
+        provider=Tiny(),
+        rate=Free(),
+        bot=bot,
+        progress=Progress(bot=bot, pool=pool, pace=pace),
+        metrics=metrics,
+        on_end=lambda: None,
+    )
+    name = consumer_name()
+    pump = Pump(
+        settings=settings, pool=pool, keeper=keeper, runner=runner, metrics=metrics, worker=name
+    )
+    broker = DoorbellBroker(asked["redis_url"], consumer=name, ready=pump.slot_is_free)
+    stop = asyncio.Event()
+    working = [
+        asyncio.create_task(hear(broker, pump.nudge, stop=stop)),
+        asyncio.create_task(keeper.run()),
+        asyncio.create_task(pump.run(stop)),
+    ]
+    tell("ready")
+    completed = metrics.registry.get_sample_value
+    while (completed("rei_worker_jobs_total", {"end": "completed"}) or 0) < asked["count"]:  # noqa: ASYNC110 - a counter tells nobody
+        await asyncio.sleep(EVERY_SECONDS)
+    tell("done")
+    for task in working:
+        task.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
