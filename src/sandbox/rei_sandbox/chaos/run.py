@@ -189,15 +189,8 @@ async def _break(
 async def _settle(
     pool: Pool, stage: Stage, living: asyncio.Future[list[None]], *, tell: Tell
 ) -> None:
-    """Let everything come to its end, and reconcile the payments nobody asked about."""
+    """Reconcile the payments nobody asked about, and let everything come to its end."""
     await living
-    deadline = time.monotonic() + SETTLE_SECONDS_MAX
-    while time.monotonic() < deadline:
-        unfinished, pending = await _count(pool, UNFINISHED), await _count(pool, PENDING)
-        tell(f"settling: {unfinished} jobs, {pending} deliveries")
-        if unfinished == 0 and pending == 0:
-            break
-        await asyncio.sleep(LOOK_SECONDS)
     client = _yookassa(stage)
     async with pool.acquire() as connection:
         open_ones = await payments.unsettled(
@@ -207,6 +200,13 @@ async def _settle(
         with contextlib.suppress(PaymentProviderError):
             await settle(pool, client, payment)
     await client.aclose()
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while time.monotonic() < deadline:  # a credit that has just been found is told to its customer
+        unfinished, pending = await _count(pool, UNFINISHED), await _count(pool, PENDING)
+        tell(f"settling: {unfinished} jobs, {pending} deliveries")
+        if unfinished == 0 and pending == 0:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _settings(service_url: str) -> dict[str, str]:
