@@ -100,6 +100,39 @@ async def test_a_thousand_waiters_ask_a_few_times_a_second(
         assert not limiter._turns, "nobody is in line any more"
 
 
+async def test_a_long_line_takes_its_permits_together(
+    own_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plenty = RateLimitItemPerMinute(990)
+    async with limiters(own_redis.url, 2) as (one, two):
+        costs: list[int] = []
+        hit = one.hit
+
+        async def counted(limit: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
+            costs.append(cost)
+            return await hit(limit, *identifiers, cost=cost)
+
+        monkeypatch.setattr(one, "hit", counted)
+        waits = [one.wait(plenty, deadline_seconds=2) for _ in range(1000)]
+        permitted = await asyncio.gather(*waits)
+        assert sum(permitted) == 990, "every permit is used, and not one too many is given"
+        assert len(costs) < 100, "a thousand did not wait for a thousand answers"
+        assert not await two.hit(plenty), "the others see what was taken"
+        assert not one._turns
+
+
+async def test_permits_taken_for_others_go_with_the_line(own_redis: Redis) -> None:
+    """Kept until somebody comes, they would be of another minute."""
+    plenty = RateLimitItemPerMinute(1000)
+    async with limiters(own_redis.url, 1) as (limiter,):
+        waits = [asyncio.ensure_future(limiter.wait(plenty, deadline_seconds=5)) for _ in range(40)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        assert not limiter._turns
+
+
 async def test_with_redis_away_each_process_counts_for_itself() -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     async with limiters(nowhere, 2) as (one, two):
