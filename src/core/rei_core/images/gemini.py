@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,8 +30,11 @@ REFUSAL_BYTES_MAX = 64 * 1024
 PROBE_SECONDS_MAX = 15.0
 CONNECT_SECONDS_MAX = 10.0
 DECODERS_MAX = 2
-LIMITS = httpx.Limits(max_connections=2048, max_keepalive_connections=256, keepalive_expiry=30)
-"""More than the 2,000 jobs that a worker may run at a time: a call never waits for a connection."""
+POOLS = 32
+"""httpx looks at every connection of a pool whenever a call begins or ends: with a thousand in one
+pool the event loop stands still for seconds (docs/benchmarks.md). Calls take turns at the pools."""
+LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=30)
+"""Of a pool. Together more than the 2,000 jobs that a worker may run at a time."""
 
 
 class GeminiClient:
@@ -47,18 +51,29 @@ class GeminiClient:
         self._api_key = _sound_key(api_key)
         self._models_url = f"{checked_url(base_url, setting='GEMINI_BASE_URL')}/v1beta/models"
         self._timeout_seconds = timeout_seconds
-        self._http = httpx.AsyncClient(
-            headers={"x-goog-api-key": api_key, "accept-encoding": "gzip"},
-            timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS_MAX),
-            limits=LIMITS,
-            transport=transport,
-        )
+        tls = httpx.create_ssl_context()
+        self._clients = [
+            httpx.AsyncClient(
+                headers={"x-goog-api-key": api_key, "accept-encoding": "gzip"},
+                timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS_MAX),
+                limits=LIMITS,
+                verify=tls,
+                transport=transport,
+            )
+            for _ in range(POOLS)
+        ]
+        self._turns = itertools.cycle(self._clients)
         self._decoders = ThreadPoolExecutor(DECODERS_MAX, thread_name_prefix="gemini-decode")
 
     async def generate(self, request: ImageRequest) -> GeneratedImage:
         """Make one picture."""
         url = f"{self._url(request.model)}:generateContent"
-        content = await asyncio.to_thread(request_body, request)
+        # Photos take a while to encode; without them a thread costs more than the work.
+        content = (
+            await asyncio.to_thread(request_body, request)
+            if request.inputs
+            else request_body(request)
+        )
         body = await self._call("POST", url, content, seconds_max=self._timeout_seconds)
         loop = asyncio.get_running_loop()
         try:
@@ -74,7 +89,8 @@ class GeminiClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        for client in self._clients:
+            await client.aclose()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     def _url(self, model: str) -> str:
@@ -100,7 +116,8 @@ class GeminiClient:
 
     async def _exchange(self, method: str, url: str, content: bytes | None) -> bytes:
         headers = {"content-type": "application/json"} if content is not None else None
-        async with self._http.stream(method, url, content=content, headers=headers) as response:
+        client = next(self._turns)
+        async with client.stream(method, url, content=content, headers=headers) as response:
             status = response.status_code
             if status == httpx.codes.OK:
                 body, whole = await read_body(response, bytes_max=ANSWER_BYTES_MAX)
