@@ -53,13 +53,14 @@ mutants: ## Plant one bug after the other where money moves; exit 0 only if the 
 	@tools/setup
 	$(BIN)/python tools/mutants.py $(NAMES)
 
-lint: ## Check style, types, layers and migrations
+lint: ## Check style, types, layers, migrations, and that the planted bugs fit the code
 	@tools/setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/squawk src/core/rei_core/db/revisions/*.sql
+	$(BIN)/python tools/mutants.py --check
 
 format: ## Format the code and mend what can be mended
 	@tools/setup

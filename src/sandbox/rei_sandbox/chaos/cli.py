@@ -47,7 +47,7 @@ def chaos(  # noqa: PLR0917  # click passes them by name
     every job has ended, no order is lost, and the ledger holds.
 
     \b
-    As in CI:      rei chaos
+    As by default:  rei chaos
     A long one:    rei chaos --jobs 50000 --kills 500 --postgres 50 --redis 50 --flushes 10 \\
                        --cuts 1000 --freezes 200 --services 2000 --report docs/chaos-long.md
     """

@@ -75,7 +75,7 @@ async def run(options: Options, *, folder: Path, tell: Tell) -> Report:
         async with (
             PostgresProxy(port=database_port, upstream_port=stage.postgres.port).running() as proxy,
             Balancer(port=service_port, targets=stage.bot_ports),
-            httpx.AsyncClient(base_url=stage.sandbox_url, timeout=30, trust_env=False) as http,
+            httpx.AsyncClient(base_url=stage.sandbox_url, timeout=120, trust_env=False) as http,
         ):
             tell("starting")
             await asyncio.to_thread(stage.start)
