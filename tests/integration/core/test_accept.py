@@ -8,6 +8,7 @@ from collections import Counter
 from rei_core.db import Pool
 from rei_core.errors import FailureClass, ImageProviderError
 from rei_core.images import circuits
+from rei_core.jobs import read_queries
 from rei_core.jobs.model import InputRef, Outcome
 from rei_core.users import queries as users
 
@@ -51,10 +52,12 @@ async def test_the_limit_of_active_jobs_is_exact_under_concurrency(shop: Shop) -
     }
 
 
-async def test_the_place_in_the_queue_counts_those_in_front(shop: Shop) -> None:
+async def test_the_place_in_the_queue_counts_those_in_front(shop: Shop, pool: Pool) -> None:
     await shop.customer(balance_kopecks=3000)
 
-    places = [(await shop.accept(f"order-{n}")).place for n in range(3)]
+    accepted = [await shop.accept(f"order-{n}") for n in range(3)]
+    async with pool.acquire() as connection:
+        places = [await read_queries.place(connection, answer.job_id or 0) for answer in accepted]
 
     assert places == [1, 2, 3]
 

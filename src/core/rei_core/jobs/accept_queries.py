@@ -15,10 +15,7 @@ from __future__ import annotations
 from rei_core.db import Connection
 from rei_core.jobs.model import Acceptance, Order, Outcome
 
-PLACE_MAX = 1_000
-"""Counting the people in front stops here: nobody needs the exact number of a thousand."""
-
-ACCEPT = f"""
+ACCEPT = """
 WITH known AS (
     SELECT id, price_kopecks
     FROM jobs
@@ -71,11 +68,7 @@ WITH known AS (
 )
 SELECT verdict.outcome,
        coalesce(charged.balance_kopecks, verdict.balance_kopecks) AS balance_kopecks,
-       coalesce(job.id, known.id) AS job_id,
-       CASE WHEN job.id IS NOT NULL THEN (
-           SELECT 1 + count(*)
-           FROM (SELECT FROM jobs WHERE status = 'queued' AND id < job.id LIMIT {PLACE_MAX}) AS ahead
-       ) END AS place
+       coalesce(job.id, known.id) AS job_id
 FROM verdict
 LEFT JOIN job ON true
 LEFT JOIN charged ON true
@@ -109,6 +102,4 @@ async def accept(
         row = await connection.fetchrow(ACCEPT, *arguments)
     if row is None:
         return Acceptance(Outcome.USER_UNKNOWN, balance_kopecks=0)
-    return Acceptance(
-        Outcome(row["outcome"]), row["balance_kopecks"], job_id=row["job_id"], place=row["place"]
-    )
+    return Acceptance(Outcome(row["outcome"]), row["balance_kopecks"], job_id=row["job_id"])

@@ -62,12 +62,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The answer to an order. `place` is 1 for the next in line, None unless a job exists."""
+    """The answer to an order; its place in the queue is `read_queries.place`."""
 
     outcome: Outcome
     balance_kopecks: int
     job_id: int | None = None
-    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rei_core.db import Connection
-from rei_core.jobs.accept_queries import PLACE_MAX
 from rei_core.jobs.claim_queries import job_of
 from rei_core.jobs.model import Job, QueueState
 
@@ -33,6 +32,10 @@ async def history(
     return [job_of(row) for row in await connection.fetch(HISTORY, user_id, before_id, limit)]
 
 
+PLACE_MAX = 1_000
+"""Counting the people in front stops here: nobody needs the exact number of a thousand."""
+
+# Not asked while an order is accepted: a long queue would be counted under the lock on the balance.
 PLACE = f"""
 SELECT CASE WHEN status = 'queued' THEN (
     SELECT 1 + count(*)
