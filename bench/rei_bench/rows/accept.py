@@ -91,7 +91,8 @@ ROW = Row(
     better="more",
     text=(
         "One order: look at the idempotency key, the ban, the circuit breakers, the limit of active "
-        "jobs and the balance; then charge, and write the job and the transfer. Rei does it in one statement; pgbench runs the very text of "
+        "jobs and the balance; then charge, and write the job and the transfer. Rei does it in "
+        "one statement; pgbench runs the very text of "
         "`rei_core.jobs.accept_queries.ACCEPT`, the Python row goes through `accept()` and asyncpg "
         "with as many connections as clients, in one process. The limit is a hand-written CTE with "
         "the same writes into the same tables that asks nothing; the naive way is `SELECT … FOR "
