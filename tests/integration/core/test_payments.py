@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from rei_core.db import Pool
@@ -21,7 +23,7 @@ from rei_core.errors import (
     PaymentUnknown,
 )
 from rei_core.ledger.service import adjust
-from rei_core.payments import service
+from rei_core.payments import queries, service
 from rei_core.payments.model import Payment, PaymentStatus
 from rei_core.payments.port import Receipt, RemotePayment, RemoteRefund, RemoteStatus
 
@@ -311,6 +313,24 @@ async def test_a_refund_debits_once_however_often_it_is_asked_for(
     )
     assert await shop.balance() == 30_000
     assert len(provider.refunds) == 1
+
+
+async def test_a_refund_that_cannot_unlock_does_not_keep_others_out(pool: Pool) -> None:
+    """Its connection would go back to the pool with the lock, and nobody could refund any more."""
+    payment_id = uuid4()
+
+    async def fail_inside() -> None:
+        async with pool.acquire() as connection, queries.sole_refund_of(connection, payment_id):
+            await connection.execute("BEGIN")
+            with contextlib.suppress(asyncpg.DivisionByZeroError):
+                await connection.execute("SELECT 1 / 0")  # nothing can be said any more
+
+    # Open beforehand: a lock does not keep out the connection that has it.
+    async with asyncio.timeout(10), pool.acquire() as other:
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            await fail_inside()
+        async with queries.sole_refund_of(other, payment_id):
+            assert not other.is_closed()
 
 
 async def test_refunds_never_exceed_the_payment(

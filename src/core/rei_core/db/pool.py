@@ -33,6 +33,7 @@ async def create_pool(
         command_timeout=command_timeout_seconds,
         timeout=10,
         init=_prepare,
+        reset=_leave,
         server_settings={
             "application_name": application,
             # A client that died between two statements must not hold a balance row for ever.
@@ -54,6 +55,15 @@ async def close_pool(pool: Pool) -> None:
     except TimeoutError:
         logger.warning("database.connections_cut_off")
         pool.terminate()
+
+
+async def _leave(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Nothing to do when a connection comes back: asyncpg rolls back what is open by itself.
+
+    Its own reset is a second round trip after each statement. It undoes what lives longer than a
+    transaction (`SET`, `LISTEN`, session locks), and nobody here leaves any of that behind: the one
+    who takes a session's lock ends the connection if he cannot give it back.
+    """
 
 
 async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -299,12 +299,21 @@ async def sole_refund_of(connection: Connection, payment_id: UUID) -> AsyncItera
             "SELECT pg_advisory_lock($1, $2)", *name, timeout=REFUND_LOCK_SECONDS_MAX
         )
     except TimeoutError as error:
+        connection.terminate()  # it may have got the lock at the last moment
         raise PaymentOutcomeUnknown("another refund of this payment is on its way") from error
+    except BaseException:
+        connection.terminate()
+        raise
     try:
         yield
     finally:
         if not connection.is_closed():
-            await connection.execute("SELECT pg_advisory_unlock($1, $2)", *name)
+            try:
+                await connection.execute("SELECT pg_advisory_unlock($1, $2)", *name)
+            except BaseException:
+                # No connection goes back to the pool with the lock: nobody could refund any more.
+                connection.terminate()
+                raise
 
 
 FAIL_REFUND = """
