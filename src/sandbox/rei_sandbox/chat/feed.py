@@ -66,7 +66,7 @@ class Feed:
     async def _tell(self, response: web.StreamResponse, listener: Listener) -> None:
         # Whatever was published while the headers went out is in the snapshot as well.
         snapshot = self._snapshot()
-        told, spoke = snapshot["status"], time.monotonic()
+        told, looked, spoke = snapshot["status"], time.monotonic(), time.monotonic()
         await _write(response, [snapshot])
         while True:
             events = await _next(listener)
@@ -74,10 +74,12 @@ class Feed:
             batch = [
                 self._snapshot() if each["event"] == "reset" else each for each in events if each
             ]
-            status = self._status()
-            if status != told:
-                batch.append({"event": "status", "status": status})
-                told = status
+            # Not with every message: the numbers cost more than all the messages under load.
+            if time.monotonic() - looked >= STATUS_SECONDS:
+                status, looked = self._status(), time.monotonic()
+                if status != told:
+                    batch.append({"event": "status", "status": status})
+                    told = status
             if not batch and time.monotonic() - spoke >= BEAT_SECONDS:
                 batch.append({"event": "beat"})
             if batch:
