@@ -12,6 +12,7 @@
     ├── OperationConflict         an operation id seen before, with other content
     ├── UserUnknown               no such user
     ├── PaymentUnknown            no such payment of ours
+    ├── BackupError               backups; its own tree is in maintenance/backups/errors.py
     └── ImageProviderError        Gemini; carries a `FailureClass`
 
 Errors carry their data as attributes. Foreign errors are wrapped where they enter,

@@ -1,0 +1,254 @@
+"""Whole databases: made, dropped and swapped, each statement on the server's maintenance database.
+
+A scratch database carries a comment that says it is one, and its maker holds an advisory lock on
+its name (in the maintenance database, so that a lost connection lets go of it). One whose lock is
+free was left by a run that died: it may be dropped, and `drop_leftovers` does. Nothing without the
+comment is ever dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import asyncpg
+import structlog
+
+from rei_core.db import Connection
+from rei_core.maintenance.backups.errors import RestoreRefused
+
+logger = structlog.get_logger(__name__)
+
+MAINTENANCE_DATABASE = "postgres"
+NAME_BYTES_MAX = 63
+DIGEST_LENGTH = 12
+SCRATCH_COMMENT = "Scratch database of a backup's verification or restore (Rei); may be dropped"
+VERIFY_PREFIX = "rei_verify_"
+RESTORE_PREFIX = "rei_restore_"
+SCRATCH_NAME = re.compile(r"rei_(verify|restore)_[a-z0-9_]{1,52}")
+LEFTOVERS_MAX = 100
+SWAP_ATTEMPTS_MAX = 6
+TERMINATE_PERIOD_SECONDS = 0.1
+DROP_SECONDS_MAX = 60.0
+
+MARK = re.compile(
+    r"Rei: restore (?P<operation>[\w.-]{1,100}) (?P<state>begun|done)"
+    r"(, before: (?P<kept_as>.+), safety backup: (?P<safety_backup_id>[a-z0-9-]+))?"
+)
+
+EXISTS = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
+COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a restore wrote on its database, as the database's comment: which one it was, and that it
+    is done. By it a restore that is asked for again, because whoever asked has died, is known."""
+
+    operation: str
+    state: Literal["begun", "done"]
+    kept_as: str | None = None
+    safety_backup_id: str | None = None
+
+    def __str__(self) -> str:
+        kept = f", before: {self.kept_as}, safety backup: {self.safety_backup_id}"
+        return f"Rei: restore {self.operation} {self.state}{kept if self.kept_as else ''}"
+
+
+async def mark_of(connection: Connection, name: str) -> Mark | None:
+    """The mark on a database, None if there is none."""
+    comment: str | None = await connection.fetchval(COMMENT, name)
+    match = MARK.fullmatch(comment or "")
+    return Mark(**cast("Any", match.groupdict())) if match else None
+
+
+async def set_mark(connection: Connection, name: str, mark: Mark) -> None:
+    """Write a mark; the database's user must own it."""
+    await connection.execute(_comment(name, str(mark)))
+
+
+def _comment(name: str, text: str) -> str:
+    literal = text.replace("'", "''")
+    return f"COMMENT ON DATABASE {quoted(name)} IS '{literal}'"
+
+
+async def exists(connection: Connection, name: str) -> bool:
+    """Whether there is a database of this name."""
+    return bool(await connection.fetchval(EXISTS, name))
+
+
+async def create(connection: Connection, name: str) -> None:
+    """Make an empty database; raises asyncpg's `DuplicateDatabaseError`."""
+    # template0, because template1 may hold what somebody put there, and then the restore collides.
+    await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0 ENCODING 'UTF8'")
+
+
+async def drop(connection: Connection, name: str) -> None:
+    """Drop a database and whoever is connected to it; one that is not there is no error."""
+    await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
+
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended('rei database ' || $1, 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('rei database ' || $1, 0))"
+
+
+@asynccontextmanager
+async def sole_user_of(connection: Connection, name: str) -> AsyncIterator[None]:
+    """Hold the lock on a name, raising `RestoreRefused` if somebody else has it."""
+    if not await connection.fetchval(LOCK, name):
+        raise RestoreRefused(
+            f"another run is at work on the database {name}", "Wait until it has ended"
+        )
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.fetchval(UNLOCK, name)
+
+
+@asynccontextmanager
+async def scratch(connection: Connection, name: str) -> AsyncIterator[None]:
+    """A database of this name for the length of the block; dropped then, unless it was renamed."""
+    assert SCRATCH_NAME.fullmatch(name), name
+    async with sole_user_of(connection, name):
+        if await exists(connection, name):
+            await _require_ours(connection, name)
+            await drop(connection, name)
+        await create(connection, name)
+        try:
+            await connection.execute(_comment(name, SCRATCH_COMMENT))
+            yield
+        finally:
+            await drop_or_leave(connection, name)
+
+
+async def drop_or_leave(connection: Connection, name: str) -> None:
+    """Drop it; if that fails, leave it to the next run's `drop_leftovers`, and the error that may
+    be under way to whoever waits for it."""
+    try:
+        async with asyncio.timeout(DROP_SECONDS_MAX):
+            await drop(connection, name)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        logger.warning("scratch_database.left", name=name, error=type(error).__name__)
+
+
+async def _require_ours(connection: Connection, name: str) -> None:
+    if await connection.fetchval(COMMENT, name) != SCRATCH_COMMENT:
+        raise RestoreRefused(
+            f"there is a database {name} that does not say it is a scratch one",
+            "If it is, drop it by hand",
+        )
+
+
+LEFTOVERS = """
+SELECT datname
+FROM pg_database
+WHERE shobj_description(oid, 'pg_database') = $1
+  AND datname LIKE ANY (ARRAY['rei\\_verify\\_%', 'rei\\_restore\\_%'])
+ORDER BY datname
+LIMIT $2
+"""
+
+
+async def drop_leftovers(connection: Connection) -> list[str]:
+    """Drop the scratch databases of runs that died; their names."""
+    rows = await connection.fetch(LEFTOVERS, SCRATCH_COMMENT, LEFTOVERS_MAX)
+    dropped = []
+    for name in (row["datname"] for row in rows):
+        if not await connection.fetchval(LOCK, name):
+            continue  # its maker lives
+        try:
+            await drop(connection, name)
+            dropped.append(name)
+        finally:
+            await connection.fetchval(UNLOCK, name)
+    if dropped:
+        logger.warning("scratch_databases.dropped", names=dropped)
+    return dropped
+
+
+TERMINATE = """
+SELECT count(pg_terminate_backend(pid))
+FROM pg_stat_activity
+WHERE datname = ANY ($1::text[]) AND pid <> pg_backend_pid()
+"""
+
+
+async def swap_in(
+    connection: Connection, killer: Connection, *, fresh: str, name: str, kept_as: str, mark: Mark
+) -> None:
+    """Put the database `fresh` in the place of `name`, which becomes `kept_as`, and mark it, in one
+    transaction.
+
+    Whoever is connected to `name` is cut off. While the names change, new connections wait for the
+    lock on the database, then find the new one or are refused once; so there is no moment in which
+    a crash leaves a server without a database of this name.
+    """
+    for attempt in range(1, SWAP_ATTEMPTS_MAX + 1):
+        cutting_off = asyncio.create_task(_cut_off(killer, [name, fresh]))
+        try:
+            async with connection.transaction():
+                # It has the lock from here on, and waits up to five seconds until all are gone.
+                await connection.execute(
+                    f"ALTER DATABASE {quoted(name)} RENAME TO {quoted(kept_as)}"
+                )
+                await connection.execute(f"ALTER DATABASE {quoted(fresh)} RENAME TO {quoted(name)}")
+                await connection.execute(_comment(name, str(mark)))
+        except asyncpg.ObjectInUseError:
+            if attempt == SWAP_ATTEMPTS_MAX:
+                raise RestoreRefused(
+                    f"the database {name} could not be freed of its users",
+                    "A prepared transaction, or a session that this user may not end: see "
+                    "pg_stat_activity and pg_prepared_xacts",
+                ) from None
+        else:
+            return
+        finally:
+            cutting_off.cancel()
+            await asyncio.gather(cutting_off, return_exceptions=True)
+
+
+async def _cut_off(killer: Connection, names: list[str]) -> None:
+    while True:
+        await killer.execute(TERMINATE, names)
+        await asyncio.sleep(TERMINATE_PERIOD_SECONDS)
+
+
+TABLES_COUNT = """
+SELECT count(*)
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S')
+  AND n.nspname NOT LIKE 'pg\\_%'
+  AND n.nspname <> 'information_schema'
+"""
+
+
+async def is_empty(connection: Connection) -> bool:
+    """Whether the connection's own database has no table, view or sequence."""
+    count: int = await connection.fetchval(TABLES_COUNT)
+    return count == 0
+
+
+def scratch_name(prefix: str, backup_id: str) -> str:
+    """The scratch database's name for a backup."""
+    name = prefix + backup_id.replace("-", "_")
+    if len(name) <= NAME_BYTES_MAX:
+        return name
+    digest = hashlib.sha256(backup_id.encode()).hexdigest()[:DIGEST_LENGTH]
+    return f"{name[: NAME_BYTES_MAX - DIGEST_LENGTH - 1]}_{digest}"
+
+
+def quoted(name: str) -> str:
+    """The name as an identifier of SQL."""
+    if not 0 < len(name.encode()) <= NAME_BYTES_MAX or "\x00" in name:
+        raise RestoreRefused(
+            f"{name[:80]!r} cannot be a database's name",
+            f"It has 1 to {NAME_BYTES_MAX} bytes",
+        )
+    return '"' + name.replace('"', '""') + '"'
