@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
 
 from rei_core.maintenance.resources.base import (
     AGE,
-    INT64_MAX,
     Column,
     Fields,
     Names,
@@ -131,13 +131,13 @@ class BackupStatus(Status):
     """The Job that carries it out: `kubectl logs job/NAME`."""
     backup_id: Annotated[str | None, Field(max_length=100)] = None
     """The backup's id in the storage; a Restore takes it."""
-    size_bytes: Annotated[int | None, Field(ge=0, le=INT64_MAX)] = None
+    size_bytes: Annotated[int | None, Field(ge=0)] = None
     """How much lies in the storage, compressed."""
     checksum: Annotated[str | None, Field(max_length=100)] = None
     """The SHA-256 of all that lies in the storage."""
     schema_revision: Annotated[str | None, Field(max_length=63)] = None
     """The revision of the database's schema. The software that reads a backup must know it."""
-    transfers: Annotated[int | None, Field(ge=0, le=INT64_MAX)] = None
+    transfers: Annotated[int | None, Field(ge=0)] = None
     """How many transfers the ledger had."""
     verified: Verification | None = None
     """How it has been verified. Not set while it has not, or could not be."""
@@ -252,6 +252,11 @@ class RestoreStatus(Status):
     """Whether the restored ledger passed its audit."""
     payments_settled: Annotated[int | None, Field(ge=0)] = None
     """In place: how many payments, unknown to the backup, were settled afterwards."""
+    stopped_deployments: Annotated[
+        Mapping[str, Annotated[int, Field(ge=0, le=100_000)]], Field(max_length=10)
+    ] = {}
+    """In place: the Deployments that were stopped, and how many replicas each had. They get as
+    many back at the end, whatever comes of the restore."""
 
 
 class Restore(Resource):

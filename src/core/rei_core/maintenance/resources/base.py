@@ -26,7 +26,6 @@ API_VERSION: Final = "rei.bot/v1alpha1"
 REQUESTED_AT = f"{GROUP}/requested-at"
 """The annotation that asks a recurring resource for a run now; see `rei_core.maintenance.schedule`."""
 
-INT64_MAX = 2**63 - 1
 USER_ID_MAX = 2**53 - 1
 """Telegram's ids fit 52 bits; beyond 2**53 a JSON number would be rounded on the way."""
 NOTES_MAX = 20
@@ -150,7 +149,7 @@ class Result(Fields):
     """How many of them were changed; with `dryRun`, how many would have been."""
     failed: Annotated[int, Field(ge=0)] = 0
     """How many could not be dealt with; `notes` says why."""
-    amount_kopecks: Annotated[int, Field(ge=-INT64_MAX, le=INT64_MAX)] = 0
+    amount_kopecks: int = 0
     """The money that was moved, in kopecks; negative if customers have less than before."""
     notes: Annotated[
         tuple[Annotated[str, Field(max_length=NOTE_CHARS_MAX)], ...],

@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, Field
 
 from rei_core.maintenance.resources.base import (
     AGE,
-    INT64_MAX,
     LIST_ATOMIC,
     ONE_LINE,
     USER_ID_MAX,
@@ -34,8 +33,6 @@ from rei_core.maintenance.resources.recurring import (
 EXCERPT_MAX = 100
 ADJUSTMENT_KOPECKS_MAX = 100_000_000
 """A million rubles: more than that is a slip of the finger."""
-
-Kopecks = Annotated[int, Field(ge=-INT64_MAX, le=INT64_MAX)]
 
 
 class LedgerAuditSpec(Schedule):
@@ -69,7 +66,7 @@ class LedgerAuditStatus(RecurringStatus):
         Mapping[str, Annotated[int, Field(ge=0)]], Field(max_length=50)
     ] = {}
     """How many there are, by invariant."""
-    accounts_kopecks: Annotated[Mapping[str, Kopecks], Field(max_length=50)] = {}
+    accounts_kopecks: Annotated[Mapping[str, int], Field(max_length=50)] = {}
     """The sum of every account in kopecks. Together they are 0."""
 
 
@@ -130,7 +127,7 @@ class BalanceAdjustmentStatus(Status):
 
     completion_time: AwareDatetime | None = None
     """When it was carried out or refused for good."""
-    balance_after_kopecks: Annotated[int | None, Field(ge=0, le=INT64_MAX)] = None
+    balance_after_kopecks: Annotated[int | None, Field(ge=0)] = None
     """The customer's balance right after it, in kopecks."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
 
-from rei_core.maintenance.resources.base import INT64_MAX, LIST_ATOMIC, Column, Fields, Names
+from rei_core.maintenance.resources.base import LIST_ATOMIC, Column, Fields, Names
 from rei_core.maintenance.resources.recurring import (
     CHANGED,
     EXAMINED,
@@ -41,7 +41,7 @@ class UnknownPayment(Fields):
 
     payment_id: Annotated[str, Field(max_length=64)]
     """The payment's id at YooKassa."""
-    amount_kopecks: Annotated[int, Field(ge=0, le=INT64_MAX)]
+    amount_kopecks: Annotated[int, Field(ge=0)]
     """Its amount in kopecks."""
     created_time: AwareDatetime
     """When it was made at YooKassa."""
