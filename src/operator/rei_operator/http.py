@@ -1,0 +1,82 @@
+"""Health and metrics on a port of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from rei_core.db import Pool
+from rei_operator.metrics import Metrics
+
+READY_SECONDS_MAX: Final = 2.0
+TICK_AGE_SECONDS_MAX: Final = 60.0
+
+
+class StatusServer:
+    """`/healthz` (the loops turn), `/readyz` (it watches, the database answers), `/metrics`."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        metrics: Metrics,
+        ticked_at: Callable[[], float],
+        watching: Callable[[], bool],
+        host: str,
+        port: int,
+    ) -> None:
+        self._pool = pool
+        self._metrics = metrics
+        self._ticked_at = ticked_at
+        self._watching = watching
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; port 0 means no server."""
+        if self._port == 0:
+            return
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._exposition)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port, reuse_address=True).start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        """A dead database is no reason to restart: only a loop that stands still is."""
+        del request
+        age = asyncio.get_running_loop().time() - self._ticked_at()
+        healthy = age < TICK_AGE_SECONDS_MAX
+        return web.Response(text="ok" if healthy else "stuck", status=200 if healthy else 503)
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        del request
+        if not self._watching():
+            return web.Response(text="not watching", status=503)
+        try:
+            async with (
+                asyncio.timeout(READY_SECONDS_MAX),
+                self._pool.acquire(timeout=READY_SECONDS_MAX) as connection,
+            ):
+                await connection.fetchval("SELECT 1")
+        except Exception:  # whatever it is, we are not ready
+            return web.Response(text="database unreachable", status=503)
+        return web.Response(text="ok")
+
+    async def _exposition(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(
+            body=self._metrics.exposition(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )

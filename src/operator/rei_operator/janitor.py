@@ -1,0 +1,80 @@
+"""Lists everything, at the start and every few minutes: what the watches missed is found here.
+
+A watch that was cut off tells of no deletion that happened meanwhile. So a ban whose UserBan is not
+in a *complete* listing is looked at: the reconcile asks the API server for that one object, and only
+if it says that there is none is the ban lifted. A listing that failed proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NoReturn
+
+import structlog
+
+from rei_core.db import Pool
+from rei_core.maintenance.resources import KINDS, UserBan
+from rei_core.users import ban_queries
+from rei_operator.cluster import Cluster
+from rei_operator.index import Index, key_of
+from rei_operator.reconciler import Key, Reconciler
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS: Final = 15.0
+BAN_PREFIX: Final = "userban/"
+
+
+class Janitor:
+    """Compares the index and the bans with what the API server has."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        pool: Pool,
+        index: Index,
+        reconciler: Reconciler,
+        namespace: str | None,
+    ) -> None:
+        self._cluster = cluster
+        self._pool = pool
+        self._index = index
+        self._reconciler = reconciler
+        self._namespace = namespace
+
+    async def run(self, *, period_seconds: float) -> NoReturn:
+        """Sweep until cancelled."""
+        while True:
+            pause = period_seconds
+            try:
+                await self.sweep()
+            except Exception as error:  # the API server or PostgreSQL is away
+                log.warning("janitor.failed", error=f"{type(error).__name__}: {error}")
+                pause = min(RETRY_SECONDS, period_seconds)
+            await asyncio.sleep(pause)
+
+    async def sweep(self) -> None:
+        """One round: every kind listed, every resource looked at, every orphaned ban too."""
+        for kind in KINDS:
+            listed = {key_of(raw): raw for raw in await self._cluster.every(kind, self._namespace)}
+            for key, raw in listed.items():
+                changed = self._index.put(raw)
+                self._reconciler.wake(key, changed=changed)
+            for key in self._index.keys_of(kind):
+                known = self._index.get(key)
+                if key not in listed and known is not None:
+                    self._index.drop(known)
+                    self._reconciler.wake(key)
+            if kind == UserBan.__name__:
+                await self._look_at_orphans(set(listed))
+
+    async def _look_at_orphans(self, listed: set[Key]) -> None:
+        prefix = BAN_PREFIX if self._namespace is None else f"{BAN_PREFIX}{self._namespace}/"
+        async with self._pool.acquire() as connection:
+            sources = await ban_queries.sources(connection, prefix)
+        for source in sources:
+            namespace, _, name = source.removeprefix(BAN_PREFIX).partition("/")
+            key = Key(UserBan.__name__, namespace, name)
+            if key not in listed:
+                self._reconciler.wake(key)

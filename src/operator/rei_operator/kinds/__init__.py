@@ -1,0 +1,1 @@
+"""The kinds' decisions: pure functions `decide(resource, facts) -> actions`, one module each."""

@@ -1,0 +1,68 @@
+"""`rei operator` from settings to exit code: everything that is opened here is closed here."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from rei_core import logs
+from rei_core.db import close_pool, create_pool
+from rei_core.db.migrate import require_schema
+from rei_core.payments.port import Receipt
+from rei_core.payments.yookassa import YooKassaClient
+from rei_core.process import stop_on_signals
+from rei_core.settings import YooKassaSettings
+from rei_core.texts import Texts
+from rei_operator.cluster import connect
+from rei_operator.failpoints import Failpoints
+from rei_operator.operator import Operator
+from rei_operator.settings import OperatorSettings
+
+STATEMENT_SECONDS_MAX = 3600.0
+"""An audit of a large ledger is one statement."""
+
+
+async def main(settings: OperatorSettings) -> None:
+    """Run an operator until SIGTERM or SIGINT; a second signal ends it on the spot."""
+    logs.configure(level=settings.log_level, log_format=settings.log_format, component="operator")
+    failpoints = Failpoints.of_environment()
+    database_url = settings.database_url.get_secret_value()
+    await require_schema(database_url)
+    async with AsyncExitStack() as stack:
+        pool = await create_pool(
+            database_url,
+            application="rei-operator",
+            size_max=max(settings.database_pool_size_max, 3 * settings.reconciles_max),
+            command_timeout_seconds=STATEMENT_SECONDS_MAX,
+        )
+        stack.push_async_callback(close_pool, pool)
+        cluster = await connect()
+        stack.push_async_callback(cluster.aclose)
+        provider = YooKassaClient(
+            shop_id=settings.yookassa_shop_id,
+            secret_key=settings.yookassa_secret_key.get_secret_value(),
+            base_url=settings.yookassa_api_url,
+        )
+        stack.push_async_callback(provider.aclose)
+        operator = Operator(
+            settings=settings,
+            pool=pool,
+            cluster=cluster,
+            provider=provider,
+            receipt=receipt_of(settings),
+            failpoints=failpoints,
+        )
+        stop_on_signals(operator.stop)
+        await operator.run()
+
+
+def receipt_of(settings: YooKassaSettings) -> Receipt | None:
+    """What a refund that is finished here says to the tax office: the same as when it was asked
+    for."""
+    if settings.receipt_email is None:
+        return None
+    return Receipt(
+        customer_email=settings.receipt_email,
+        item_description=Texts("ru").plain("Balance top-up"),
+        vat_code=settings.receipt_vat_code,
+        tax_system_code=settings.receipt_tax_system_code,
+    )

@@ -1,0 +1,174 @@
+"""The operator's process put together, and the order in which it comes up and goes down.
+
+On the way down: no new looks, the running ones may end; a run that does not make it gives its lease
+back and is taken over by the next process. A second operator that is alive meanwhile does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from sqlalchemy.engine import make_url
+
+from rei_core.db import Pool
+from rei_core.payments.port import PaymentProvider, Receipt
+from rei_operator.cluster import Cluster
+from rei_operator.facts import FactFinder
+from rei_operator.failpoints import Failpoints
+from rei_operator.hands import Hands
+from rei_operator.http import StatusServer
+from rei_operator.index import Index, key_of, owner_of
+from rei_operator.janitor import Janitor
+from rei_operator.manifests import JobTemplate
+from rei_operator.metrics import Metrics
+from rei_operator.procedures import Procedures
+from rei_operator.queue_watch import watch_queue
+from rei_operator.reconcile import Look
+from rei_operator.reconciler import LoopClock, Reconciler
+from rei_operator.recorder import Recorder
+from rei_operator.settings import OperatorSettings
+from rei_operator.watch import Watch
+
+Json = dict[str, Any]
+
+log = structlog.get_logger(__name__)
+
+
+class WatchDied(Exception):
+    """kopf ended by itself: without it nothing is seen, so the process ends and is begun anew."""
+
+
+class Operator:
+    """One operator process. The caller owns pool, cluster and provider, and closes them."""
+
+    def __init__(
+        self,
+        *,
+        settings: OperatorSettings,
+        pool: Pool,
+        cluster: Cluster,
+        provider: PaymentProvider,
+        receipt: Receipt | None,
+        failpoints: Failpoints,
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self.metrics = Metrics()
+        self._index = Index()
+        self._stopping = asyncio.Event()
+        instance = f"{socket.gethostname()}-{os.getpid()}"
+        hands = Hands(
+            pool=pool,
+            cluster=cluster,
+            index=self._index,
+            procedures=Procedures(pool=pool, provider=provider, receipt=receipt),
+            recorder=Recorder(cluster, instance=instance, monotonic=time.monotonic),
+            metrics=self.metrics,
+            failpoints=failpoints,
+            owner=instance,
+        )
+        facts = FactFinder(
+            pool=pool,
+            cluster=cluster,
+            index=self._index,
+            template=job_template(settings),
+            live_database=make_url(settings.database_url.get_secret_value()).database or "",
+            stops=settings.restore_stops,
+        )
+        look = Look(
+            cluster=cluster, index=self._index, facts=facts, hands=hands, metrics=self.metrics
+        )
+        self._reconciler = Reconciler(
+            look, clock=LoopClock(), concurrency_max=settings.reconciles_max
+        )
+        self._janitor = Janitor(
+            cluster=cluster,
+            pool=pool,
+            index=self._index,
+            reconciler=self._reconciler,
+            namespace=settings.namespace,
+        )
+        self._watch = Watch(namespace=settings.namespace, saw=self._saw, ended=self._watch_ended)
+        self._status = StatusServer(
+            pool=pool,
+            metrics=self.metrics,
+            ticked_at=lambda: self._reconciler.ticked_at,
+            watching=lambda: self._watch.ready and not self._stopping.is_set(),
+            host=settings.operator_host,
+            port=settings.operator_port,
+        )
+
+    def stop(self) -> None:
+        """End in order; `run` returns when that is done."""
+        self._stopping.set()
+        self._watch.stop()
+        self._reconciler.stop()
+
+    async def run(self) -> None:
+        """Work until `stop`; raises `WatchDied`."""
+        await self._status.start()
+        self._watch.start()
+        period_seconds = self._settings.resync_seconds
+        queue_seconds = self._settings.queue_metrics_seconds
+        background = [
+            _spawn(self._janitor.run(period_seconds=period_seconds), "janitor"),
+            _spawn(watch_queue(self._pool, self.metrics, period_seconds=queue_seconds), "queue"),
+            _spawn(self.metrics.watch_loop(), "lag"),
+        ]
+        log.info("operator.started", namespace=self._settings.namespace or "all")
+        try:
+            await self._reconciler.run()
+        finally:
+            died = not self._stopping.is_set()
+            self.stop()
+            await _cancel(*background)
+            await self._watch.join_gently()
+            await self._status.close()
+        log.info("operator.stopped")
+        if died:
+            raise WatchDied
+
+    def _saw(self, kind: str, deleted: bool, raw: Json) -> None:
+        owner = owner_of(raw)
+        if owner is not None:
+            self._reconciler.wake(owner)
+        if kind == "Job":
+            return
+        if deleted:
+            if self._index.drop(raw):
+                self._reconciler.wake(key_of(raw))
+        elif self._index.put(raw):
+            self._reconciler.wake(key_of(raw))
+
+    def _watch_ended(self) -> None:
+        if not self._stopping.is_set():
+            log.error("operator.watch_ended")
+            self._reconciler.stop()
+
+
+def job_template(settings: OperatorSettings) -> JobTemplate:
+    """What the settings say about Jobs."""
+    return JobTemplate(
+        image=settings.job_image,
+        image_pull_policy=settings.job_image_pull_policy,
+        settings_secret=settings.job_settings_secret,
+        memory_limit=settings.job_memory_limit,
+    )
+
+
+def _spawn(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    return asyncio.create_task(work, name=name)
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            log.error("operator.loop_died", exc_info=result)
