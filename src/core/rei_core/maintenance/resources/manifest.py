@@ -79,11 +79,12 @@ def _documents(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _syntax(error: yaml.YAMLError) -> str:
-    """What is wrong with the YAML; its own words quote the text, so those parts go."""
+    """What is wrong with the YAML, without what it quotes of the text."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return "is no YAML: it holds a character that must not be in it"
-    mark = error.problem_mark
-    problem = re.sub(r"(['\"]).*\1", "…", error.problem or "it cannot be read", flags=re.DOTALL)
+    mark, problem = error.problem_mark, error.problem or "it cannot be read"
+    if not problem.startswith("expected"):  # these quote signs of YAML only
+        problem = re.sub(r"(['\"]).*\1", "…", problem, flags=re.DOTALL)
     return f"is no YAML, line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
