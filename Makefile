@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance chaos mutants lint format screenshots bench clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance chaos mutants lint format crds screenshots bench clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ mutants: ## Plant one bug after the other where money moves; exit 0 only if the 
 	@tools/setup
 	$(BIN)/python tools/mutants.py $(NAMES)
 
-lint: ## Check style, types, layers, migrations, and that the planted bugs fit the code
+lint: ## Check style, types, layers, migrations, that planted bugs and CRDs fit the code
 	@tools/setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -61,6 +61,11 @@ lint: ## Check style, types, layers, migrations, and that the planted bugs fit t
 	$(BIN)/lint-imports
 	$(BIN)/squawk src/core/rei_core/db/revisions/*.sql
 	$(BIN)/python tools/mutants.py --check
+	$(BIN)/python tools/crds.py --check
+
+crds: ## Write k8s/crds anew from the models of the custom resources
+	@tools/setup
+	$(BIN)/python tools/crds.py
 
 format: ## Format the code and mend what can be mended
 	@tools/setup
