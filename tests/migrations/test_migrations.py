@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from rei_core.commands.migrate import migrate_command
 from rei_core.db.migrate import REVISIONS, migrate, schema_state, script_directory
+from rei_core.users import queries as users
 
 # What a running bot has left in the database at each revision, so that the next one is tried on
 # data. A new revision without an entry here fails `test_every_revision_has_data`.
@@ -20,6 +21,14 @@ DATA: dict[str, str] = {
         INSERT INTO transfers (kind, ref_type, ref_id, user_id, debit_account, credit_account,
                                amount_kopecks, balance_after_kopecks)
         VALUES ('adjustment', 'operation', 'o', 1, 'adjustments', 'user', 500, 500);
+        INSERT INTO users (id, first_name, banned_at, banned_until, ban_reason)
+        VALUES (2, 'B', now() - interval '1 day', now() + interval '1 day', 'spam'),
+               (3, 'C', now() - interval '1 day', NULL, NULL);
+    """,
+    "0002": """
+        INSERT INTO maintenance_runs (kind, namespace, name, scheduled_for, owner, lease_until)
+        VALUES ('LedgerAudit', 'default', 'nightly', now(), 'operator-1', now());
+        INSERT INTO user_bans (source, user_id, reason) VALUES ('userban/default/b', 2, 'again');
     """,
 }
 
@@ -43,6 +52,26 @@ async def test_each_revision_works_on_the_data_of_the_one_before(empty_database_
         await connection.execute(DATA[revision])
         await connection.close()
     assert (await schema_state(empty_database_url)).up_to_date
+
+
+async def test_bans_from_before_have_a_source_and_can_be_lifted(empty_database_url: str) -> None:
+    await migrate(empty_database_url, target="0001")
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(DATA["0001"])
+    await migrate(empty_database_url)
+    rows = await connection.fetch("""
+        SELECT source, user_id, reason = coalesce(ban_reason, '') AND user_bans.created_at = banned_at
+               AND expires_at IS NOT DISTINCT FROM banned_until AS the_same
+        FROM user_bans JOIN users ON users.id = user_id ORDER BY user_id
+    """)
+    assert [tuple(row) for row in rows] == [("admin/2", 2, True), ("admin/3", 3, True)]
+    await connection.execute("INSERT INTO balances (user_id) VALUES (2), (3)")
+    for user_id in (2, 3):
+        assert await users.unban(connection, user_id)
+        user = await users.find(connection, user_id)
+        assert user is not None
+        assert not user.banned
+    await connection.close()
 
 
 async def test_migrations_at_the_same_time_wait_for_each_other(empty_database_url: str) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from rei_core.db import Connection
+from rei_core.users import ban_queries
 from rei_core.users.model import Language, User
 
 # One round trip for what starts every update: register or refresh the user, open the balance,
@@ -94,30 +95,21 @@ async def await_answer(connection: Connection, user_id: int, question: str | Non
     await connection.execute("UPDATE users SET awaiting = $2 WHERE id = $1", user_id, question)
 
 
-BAN = """
-UPDATE users
-SET banned_at = now(), banned_until = $2, ban_reason = $3
-WHERE id = $1
-"""
-
-
 async def ban(
     connection: Connection, user_id: int, *, until: datetime | None, reason: str
 ) -> bool:  # fmt: skip
-    """Ban until a time or for good; False if there is no such user."""
-    return await connection.execute(BAN, user_id, until, reason) == "UPDATE 1"
-
-
-UNBAN = """
-UPDATE users
-SET banned_at = NULL, banned_until = NULL, ban_reason = NULL
-WHERE id = $1
-"""
+    """Ban until a time or for good, as an admin; False if there is no such user."""
+    source = f"{ban_queries.ADMIN}{user_id}"
+    put = await ban_queries.put(
+        connection, source, user_id=user_id, reason=reason, expires_at=until
+    )
+    return put is not None
 
 
 async def unban(connection: Connection, user_id: int) -> bool:
-    """Lift a ban; False if there is no such user."""
-    return await connection.execute(UNBAN, user_id) == "UPDATE 1"
+    """Lift the admins' ban; False if there is no such user. Bans of other sources stay."""
+    await ban_queries.lift(connection, f"{ban_queries.ADMIN}{user_id}")
+    return await find(connection, user_id) is not None
 
 
 def user_of(row: asyncpg.Record) -> User:
