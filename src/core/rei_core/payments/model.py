@@ -50,3 +50,6 @@ class Refund:
     payment_id: UUID
     amount_kopecks: int
     status: str
+    provider_refund_id: str | None = None
+    key_may_be_forgotten: bool = False
+    """It was asked for so long ago that the provider may not know its key any more."""

@@ -243,12 +243,32 @@ async def lock_refundable_kopecks(connection: Connection, payment_id: UUID) -> i
     return value
 
 
+# The provider keeps keys for a day, from the first try that reached it: not before the row was made.
+FIND_REFUND = """
+SELECT *, created_at < now() - interval '20 hours' AS key_may_be_forgotten
+FROM payment_refunds
+WHERE operation_id = $1
+"""
+
+
 async def find_refund(connection: Connection, operation_id: str) -> Refund | None:
     """The refund made under this operation id."""
-    row = await connection.fetchrow(
-        "SELECT * FROM payment_refunds WHERE operation_id = $1", operation_id
-    )
+    row = await connection.fetchrow(FIND_REFUND, operation_id)
     return None if row is None else refund_of(row)
+
+
+REMEMBER_REFUND = """
+UPDATE payment_refunds
+SET provider_refund_id = $2
+WHERE id = $1 AND status = 'pending'
+"""
+
+
+async def remember_refund(
+    connection: Connection, refund_id: UUID, *, provider_refund_id: str
+) -> None:
+    """The provider is at the refund, under this id: from now on it is asked about by that."""
+    await connection.execute(REMEMBER_REFUND, refund_id, provider_refund_id)
 
 
 MARK_REFUNDED = """
@@ -367,4 +387,6 @@ def refund_of(row: asyncpg.Record) -> Refund:
         payment_id=UUID(str(row["payment_id"])),
         amount_kopecks=row["amount_kopecks"],
         status=row["status"],
+        provider_refund_id=row["provider_refund_id"],
+        key_may_be_forgotten=row.get("key_may_be_forgotten", False),
     )

@@ -31,7 +31,7 @@ from rei_core.errors import (
 from rei_core.ledger.queries import balance_kopecks
 from rei_core.payments import queries
 from rei_core.payments.model import Payment, PaymentStatus, Refund, Settlement
-from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment
+from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment, RemoteRefund
 
 log = structlog.get_logger()
 
@@ -179,6 +179,27 @@ async def _carry_out(
     connection: Connection, provider: PaymentProvider, opened: _Opened, receipt: Receipt | None
 ) -> Refund:
     refund = opened.refund
+    if refund.provider_refund_id is not None:
+        remote = await provider.get_refund(refund.provider_refund_id)
+    else:
+        remote = await _ask_for_refund(connection, provider, opened, receipt)
+    if remote.status == "canceled":
+        await queries.fail_refund(connection, refund.id, error_detail="the provider canceled it")
+        raise PaymentRejected("the provider canceled the refund", code="refund_canceled")
+    if remote.status == "pending":
+        raise PaymentOutcomeUnknown("the refund is still on its way", code="refund_pending")
+    done = await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
+    log.info("payment refunded", payment_id=str(done.payment_id), refund_id=str(done.id))
+    return done
+
+
+async def _ask_for_refund(
+    connection: Connection, provider: PaymentProvider, opened: _Opened, receipt: Receipt | None
+) -> RemoteRefund:
+    refund = opened.refund
+    if refund.key_may_be_forgotten:
+        # Without its memory of the key the provider would send the money a second time.
+        await _require_nothing_unexplained(connection, provider, opened)
     try:
         remote = await provider.refund(
             opened.provider_payment_id,
@@ -192,15 +213,9 @@ async def _carry_out(
         raise
     if remote.status == "pending":
         # The answer kept under the key stays as it was: ask for the refund itself.
+        await queries.remember_refund(connection, refund.id, provider_refund_id=remote.id)
         remote = await provider.get_refund(remote.id)
-    if remote.status == "canceled":
-        await queries.fail_refund(connection, refund.id, error_detail="the provider canceled it")
-        raise PaymentRejected("the provider canceled the refund", code="refund_canceled")
-    if remote.status == "pending":
-        raise PaymentOutcomeUnknown("the refund is still on its way", code="refund_pending")
-    done = await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
-    log.info("payment refunded", payment_id=str(done.payment_id), refund_id=str(done.id))
-    return done
+    return remote
 
 
 async def _refused(
@@ -211,16 +226,27 @@ async def _refused(
         return  # it is us who were refused, not the refund
     if opened.asked_before:
         # The provider forgets idempotence keys after a day: then it refuses what it has done.
-        remote = await provider.get(opened.provider_payment_id)
-        known = await queries.refunded_kopecks(connection, opened.refund.payment_id)
-        if remote.refunded_kopecks > known:
-            log.error("refund unclear", refund_id=str(opened.refund.id), detail=str(error))
-            raise PaymentOutcomeUnknown(
-                f"refused, but {remote.refunded_kopecks} kopecks of the payment are refunded there,"
-                f" {known} here: an earlier try may have been carried out",
-                code="refund_unclear",
-            ) from error
+        await _require_nothing_unexplained(connection, provider, opened, refusal=error)
     await queries.fail_refund(connection, opened.refund.id, error_detail=str(error))
+
+
+async def _require_nothing_unexplained(
+    connection: Connection,
+    provider: PaymentProvider,
+    opened: _Opened,
+    *,
+    refusal: PaymentRejected | None = None,
+) -> None:
+    """Raise `PaymentOutcomeUnknown` if more of the payment is refunded there than we know of."""
+    remote = await provider.get(opened.provider_payment_id)
+    known = await queries.refunded_kopecks(connection, opened.refund.payment_id)
+    if remote.refunded_kopecks > known:
+        log.error("refund unclear", refund_id=str(opened.refund.id), detail=str(refusal or ""))
+        raise PaymentOutcomeUnknown(
+            f"{remote.refunded_kopecks} kopecks of the payment are refunded there, {known} here:"
+            " an earlier try may have been carried out",
+            code="refund_unclear",
+        ) from refusal
 
 
 async def _open(
