@@ -188,6 +188,48 @@ async def fail_overdue(connection: Connection, *, limit: int) -> list[EndedJob]:
     return [ended_of(row) for row in await connection.fetch(FAIL_OVERDUE, limit)]
 
 
+# A job that hangs: at work for longer than its model may take ($2 seconds; $3 has other times by
+# model), given up by a worker that died on its last attempt, or still queued past its deadline.
+STUCK = """(
+    (status = 'processing'
+        AND (started_at < now() - make_interval(secs => coalesce(($3::jsonb ->> model)::float8, $2))
+            OR (lease_until < now() AND attempt >= attempts_max)))
+    OR (status = 'queued' AND finished_at IS NULL AND deadline_at < now())
+)"""
+
+# The rows are named by whoever found them, and looked at again once they are locked: one that has
+# ended meanwhile, or has a new attempt that still has time, is left alone.
+FAIL_STUCK = f"""
+WITH stuck AS MATERIALIZED (
+    SELECT id
+    FROM jobs
+    WHERE id = ANY($1::bigint[]) AND {STUCK}
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE jobs
+    SET status = 'failed', finished_at = now(), lease_until = NULL, error_detail = NULL,
+        error_code = CASE jobs.status WHEN 'queued' THEN 'overdue' ELSE 'timeout' END
+    FROM stuck
+    WHERE jobs.id = stuck.id
+    {_RETURNING}
+)
+{_RELEASE}
+"""
+
+
+async def fail_stuck(
+    connection: Connection,
+    job_ids: list[int],
+    *,
+    timeout_seconds: float,
+    timeout_seconds_by_model: dict[str, int],
+) -> list[EndedJob]:
+    """Fail and refund those of the jobs that hang and that nobody else has locked."""
+    rows = await connection.fetch(FAIL_STUCK, job_ids, timeout_seconds, timeout_seconds_by_model)
+    return [ended_of(row) for row in rows]
+
+
 def ended_of(row: asyncpg.Record) -> EndedJob:
     """A row of one of the statements above as a value."""
     return EndedJob(**dict(row))
