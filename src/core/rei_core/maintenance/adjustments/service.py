@@ -1,0 +1,51 @@
+"""A balance changed by hand, once for its operation id, whatever resource or command asks.
+
+The ledger itself knows the operation: applying a manifest again, on another cluster or after a
+restore, finds it there. So this needs no row of its own, and can be repeated at any point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rei_core.db import Connection
+from rei_core.ledger import service as ledger
+from rei_core.maintenance.model import RunResult
+from rei_core.maintenance.resources.ledger import BalanceAdjustmentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """The balance that the operation left, in kopecks: the same for every repeat."""
+
+    balance_after_kopecks: int
+    result: RunResult
+
+
+async def adjust(
+    connection: Connection, spec: BalanceAdjustmentSpec, *, dry_run: bool = False
+) -> Adjusted:
+    """Make the adjustment, or find it made; a dry run tries it and takes it back.
+
+    In a transaction of its own. Raises `OperationConflict`, `InsufficientFunds`, `UserUnknown`:
+    then nothing has changed.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        balance_kopecks = await ledger.adjust(
+            connection,
+            user_id=spec.user_id,
+            change_kopecks=spec.amount_kopecks,
+            operation_id=spec.operation_id,
+            reason=spec.reason,
+        )
+    except BaseException:
+        await transaction.rollback()
+        raise
+    if dry_run:
+        await transaction.rollback()
+        return Adjusted(balance_kopecks, RunResult(examined=1, changed=1))
+    await transaction.commit()
+    done = RunResult(examined=1, changed=1, amount_kopecks=spec.amount_kopecks)
+    return Adjusted(balance_kopecks, done)
