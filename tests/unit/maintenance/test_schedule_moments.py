@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -105,10 +104,10 @@ def at_fixed_times(
     where=around_a_change(),
     hours=st.sets(st.integers(0, 23), min_size=1, max_size=3),
     minutes_=st.sets(st.integers(0, 59), min_size=1, max_size=3),
-    second=st.integers(0, 59),
+    looks=st.lists(st.integers(0, 2 * 24 * 3600 - 1), min_size=1, max_size=10),
 )
 def test_a_fixed_time_comes_once_a_day(
-    where: tuple[str, datetime], hours: set[int], minutes_: set[int], second: int
+    where: tuple[str, datetime], hours: set[int], minutes_: set[int], looks: list[int]
 ) -> None:
     zone, start = where
     cron = f"{','.join(map(str, sorted(minutes_)))} {','.join(map(str, sorted(hours)))} * * *"
@@ -125,9 +124,11 @@ def test_a_fixed_time_comes_once_a_day(
         moment = following_moment(schedule, moment)
     assert moments == expected
 
-    for before, after in pairwise(expected):
-        now = max(before, after - timedelta(seconds=second))
-        assert latest_moment(schedule, now) == (after if now == after else before)
+    for now in [*expected, *(start + timedelta(seconds=look) for look in looks)]:
+        past = [moment for moment in expected if moment <= now]
+        latest = latest_moment(schedule, now)
+        assert latest is not None
+        assert latest == past[-1] if past else latest <= start
 
 
 @THOROUGH
@@ -223,6 +224,12 @@ def test_days_on_which_clocks_change(
         moment = following_moment(schedule, moment)
         assert moment == utc(expected)
         assert latest_moment(schedule, utc(expected)) == utc(expected)
+
+
+def test_an_hour_that_comes_twice_has_its_run_behind_it_the_second_time() -> None:
+    schedule = Schedule(schedule="30 2 * * *", time_zone="Europe/Berlin")
+    for now in ("2026-10-25T00:30", "2026-10-25T00:59", "2026-10-25T01:15", "2026-10-25T01:45"):
+        assert latest_moment(schedule, utc(now)) == utc("2026-10-25T00:30")
 
 
 @given(
