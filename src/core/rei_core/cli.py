@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from rei_core.commands.api import api
+from rei_core.commands.audit import audit_command
 from rei_core.commands.config import config
 from rei_core.commands.doctor import doctor
 from rei_core.commands.migrate import migrate_command
@@ -64,7 +65,7 @@ def rei() -> None:
     """
 
 
-for command in (api, config, doctor, migrate_command):
+for command in (api, audit_command, config, doctor, migrate_command):
     rei.add_command(command)
 
 
