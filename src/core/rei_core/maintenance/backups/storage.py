@@ -3,7 +3,7 @@
     /backups, file:///backups     a folder that exists (a mounted volume)
     s3://bucket/prefix            also every S3-compatible one, by the option `endpoint`
     gs://bucket/prefix
-    az://account/container/prefix
+    az://container/prefix         with the option `account_name`
     memory:                       for tests; gone with the object
 
 Guarantees: an object is whole or not there; `put` returns when it is stored, and `settle` when what
@@ -164,7 +164,7 @@ def _folder_of(url: str) -> Path | None:
         raise ConfigurationError(
             f"the storage {shown(url)}",
             f"no storage is called {scheme!r}",
-            "Use a folder, s3://bucket/prefix, gs://bucket/prefix or az://account/container/prefix",
+            "Use a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix",
         )
     return None
 

@@ -87,7 +87,8 @@ def server_of(database_url: str) -> Server:
         ) from None
     asked = url.query.get("password")
     password = url.password if isinstance(url.password, str) else None
-    bare = url.set(drivername="postgresql", password=None).difference_update_query(["password"])
+    # Not by `url.set`: to it None means that the password stays.
+    bare = url._replace(drivername="postgresql", password=None).difference_update_query(["password"])
     return Server(
         url=bare.render_as_string(hide_password=False),
         password=password or (asked if isinstance(asked, str) else None),
@@ -141,10 +142,10 @@ def _usual_folders() -> list[Path]:
 
 async def _tools_in(folder: Path) -> Tools | None:
     dump, restore = folder / "pg_dump", folder / "pg_restore"
-    versions = [await _version(tool) for tool in (dump, restore)]
-    if versions[0] is None or versions[1] is None:
+    version = await _version(dump)
+    if version is None or not restore.exists():
         return None
-    return Tools(dump, restore, min(versions[0], versions[1]))
+    return Tools(dump, restore, version)  # they come in one package
 
 
 async def _version(tool: Path) -> int | None:
