@@ -18,6 +18,13 @@ from rei_core.commands.doctor import doctor
 from rei_core.commands.migrate import migrate_command
 from rei_core.errors import ReiError
 
+# Words of the core that lean on libraries of one extra only.
+LEANING: dict[str, EntryPoint] = {
+    name: EntryPoint(name, f"rei_core.commands.backup:{name}", "rei.commands")
+    for name in ("backup", "backups", "restore")
+}
+EXTRA_OF = {"backup": "operator", "backups": "operator", "restore": "operator"}
+
 
 class ReiGroup(click.Group):
     """A click group whose other words are the installed parts."""
@@ -39,7 +46,7 @@ class ReiGroup(click.Group):
 
 
 def _parts() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="rei.commands")}
+    return LEANING | {point.name: point for point in entry_points(group="rei.commands")}
 
 
 def _unavailable(name: str, missing: str) -> click.Command:
@@ -47,7 +54,7 @@ def _unavailable(name: str, missing: str) -> click.Command:
     def refuse() -> None:
         raise click.ClickException(
             f"`rei {name}` needs the package {missing!r}, which is not installed. "
-            f"Install Rei with what it needs: pip install 'rei[{name}]'"
+            f"Install Rei with what it needs: pip install 'rei[{EXTRA_OF.get(name, name)}]'"
         )
 
     return refuse

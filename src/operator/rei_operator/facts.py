@@ -11,11 +11,12 @@ from rei_core.maintenance.resources import Backup, BackupSchedule, Recurring, Re
 from rei_core.maintenance.runs import queries as runs
 from rei_operator import manifests, run_queries
 from rei_operator.cluster import Cluster, ObjectGone
-from rei_operator.index import Index
+from rei_operator.index import owner_of
 from rei_operator.kinds import backup as backup_kind
 from rei_operator.kinds import backup_schedule, recurring
 from rei_operator.kinds import restore as restore_kind
 from rei_operator.manifests import JobTemplate
+from rei_operator.reading import read
 from rei_operator.reconciler import Key
 
 Json = dict[str, Any]
@@ -29,14 +30,12 @@ class FactFinder:
         *,
         pool: Pool,
         cluster: Cluster,
-        index: Index,
         template: JobTemplate,
         live_database: str,
         stops: tuple[str, ...],
     ) -> None:
         self._pool = pool
         self._cluster = cluster
-        self._index = index
         self._template = template
         self._live_database = live_database
         self._stops = stops
@@ -69,10 +68,7 @@ class FactFinder:
     async def backup_schedule(self, resource: BackupSchedule) -> backup_schedule.Facts:
         """The runs of a schedule, its Backups, and its last retention."""
         common = await self.recurring(resource)
-        owned = self._index.owned_by(Key(*resource.key), "Backup")
-        backups = sorted(
-            (Backup.of(raw) for raw in owned), key=backup_schedule.moment_of, reverse=True
-        )
+        backups = await self._backups_of(resource)
         namespace, name = resource.metadata.namespace, resource.metadata.name
         async with self._pool.acquire() as connection:
             ended = [
@@ -115,6 +111,21 @@ class FactFinder:
             deployments=await self._deployments(resource),
         )
 
+    async def _backups_of(self, schedule: BackupSchedule) -> list[Backup]:
+        """The Backups that a schedule has made, the newest first. Asked of the API server: an index
+        that is not full yet would make it look as if none were at work."""
+        owner = Key(*schedule.key)
+        found = [
+            read(raw)
+            for raw in await self._cluster.every("Backup", schedule.metadata.namespace)
+            if owner_of(raw) == owner
+        ]
+        return sorted(
+            (one for one in found if isinstance(one, Backup) and backup_schedule.has_moment(one)),
+            key=lambda one: one.metadata.name,
+            reverse=True,
+        )
+
     async def _backup_of(self, restore: Restore) -> Backup | None:
         if restore.spec.backup_ref is None:
             return None
@@ -123,7 +134,9 @@ class FactFinder:
             raw = await self._cluster.get("Backup", restore.metadata.namespace, name)
         except ObjectGone:
             return None
-        return Backup.of(raw)
+        found = read(raw)
+        assert isinstance(found, Backup)
+        return found
 
     async def _deployments(self, restore: Restore) -> Mapping[str, restore_kind.Replicas]:
         if restore.spec.in_place is None:

@@ -15,7 +15,7 @@ from rei_core.db import Pool
 from rei_core.errors import ReiError, UserUnknown
 from rei_core.maintenance.adjustments.service import Adjusted, adjust
 from rei_core.maintenance.bans import service as bans
-from rei_core.maintenance.model import Progress
+from rei_core.maintenance.model import Progress, RunResult
 from rei_core.maintenance.resources import (
     BackupSchedule,
     BalanceAdjustment,
@@ -153,11 +153,12 @@ class Hands:
 
     def _making_a_backup(self, schedule: BackupSchedule, key: RunKey) -> Work:
         async def make(connection: object, progress: Progress) -> Outcome:
-            del connection
+            del connection, progress
             manifest = manifests.backup_of(schedule, key.scheduled_for)
             await self._create(manifest)
-            result = progress.result.plus()
-            return Outcome(result, {"backup": manifest["metadata"]["name"]})
+            name = manifest["metadata"]["name"]
+            result = RunResult(examined=1, changed=1).noting(f"made the Backup {name}")
+            return Outcome(result, {"backup": name})
 
         return make
 

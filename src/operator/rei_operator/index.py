@@ -65,14 +65,6 @@ class Index:
         """All of a kind."""
         return [key for key in self._objects if key.kind == kind]
 
-    def owned_by(self, owner: Key, kind: str) -> list[Json]:
-        """The objects of a kind that were made for `owner`."""
-        return [
-            raw
-            for key, raw in self._objects.items()
-            if key.kind == kind and key.namespace == owner.namespace and owner_of(raw) == owner
-        ]
-
 
 def _is_older(raw: Json, known: Json) -> bool:
     versions = [one["metadata"].get("resourceVersion") or "" for one in (raw, known)]

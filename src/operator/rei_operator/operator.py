@@ -76,7 +76,6 @@ class Operator:
         facts = FactFinder(
             pool=pool,
             cluster=cluster,
-            index=self._index,
             template=job_template(settings),
             live_database=make_url(settings.database_url.get_secret_value()).database or "",
             stops=settings.restore_stops,

@@ -46,6 +46,7 @@ from rei_operator.kinds import (
     restore,
 )
 from rei_operator.metrics import Metrics
+from rei_operator.reading import read
 from rei_operator.reconciler import Key
 
 Json = dict[str, Any]
@@ -157,7 +158,7 @@ class Look:
             if not any(isinstance(action, EFFECTS) for action in actions):
                 return None
             raw = self._index.get(key) or raw
-            resource = _parsed(raw)
+            resource = read(raw)
         log.error("reconcile.no_end", passes=PASSES_MAX)
         return BUSY_SECONDS
 
@@ -204,7 +205,7 @@ class Look:
         """The resource as its type; one that the API server let pass and that makes no sense here
         (a time zone, a cron expression) is told so, and left alone until it changes."""
         try:
-            return _parsed(raw)
+            return read(raw)
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
@@ -269,16 +270,6 @@ def _teller(resource: Recurring) -> recurring.Teller:
     if isinstance(resource, PaymentReconciliation):
         return audits.tell_reconciliation
     return recurring.nothing_more
-
-
-def _parsed(raw: Json) -> Resource:
-    """The typed resource. A status that cannot be read is as good as none: it is told again."""
-    kind = KINDS[raw["kind"]]
-    parts: Json = {"kind": raw["kind"], "metadata": raw["metadata"], "spec": raw.get("spec") or {}}
-    try:
-        return kind.of({**parts, "status": raw.get("status") or {}})
-    except ValidationError:
-        return kind.of(parts)
 
 
 def _metadata(raw: Json) -> Any:

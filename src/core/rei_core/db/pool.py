@@ -57,6 +57,17 @@ async def close_pool(pool: Pool) -> None:
         pool.terminate()
 
 
+def is_lost(connection: Connection) -> bool:
+    """Whether nothing can be said over this connection any more.
+
+    A pool takes back at once what it lent when the server hangs up; then even the question is an error.
+    """
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
 async def _leave(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Nothing to do when a connection comes back: asyncpg rolls back what is open by itself.
 

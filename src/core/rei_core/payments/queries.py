@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from rei_core.db import Connection
+from rei_core.db import Connection, is_lost
 from rei_core.errors import PaymentOutcomeUnknown
 from rei_core.payments.model import Payment, PaymentStatus, Refund
 
@@ -327,7 +327,7 @@ async def sole_refund_of(connection: Connection, payment_id: UUID) -> AsyncItera
     try:
         yield
     finally:
-        if not connection.is_closed():
+        if not is_lost(connection):
             try:
                 await connection.execute("SELECT pg_advisory_unlock($1, $2)", *name)
             except BaseException:

@@ -41,6 +41,15 @@ class Facts:
         return self.common.now
 
 
+def has_moment(backup: Backup) -> bool:
+    """Whether the name is one that a schedule gives: labels may be written by anybody."""
+    try:
+        moment_of(backup)
+    except ValueError:
+        return False
+    return True
+
+
 def moment_of(backup: Backup) -> datetime:
     """The moment that a Backup was made for, from its name."""
     stamp = backup.metadata.name.rpartition("-")[2]

@@ -71,6 +71,7 @@ _CHANGED = {
     "StuckJobPolicy": "StuckJobsEnded",
     "JobRetentionPolicy": "OldRowsRemoved",
     "PaymentReconciliation": "PaymentsSettled",
+    "BackupSchedule": "BackupMade",
 }
 
 

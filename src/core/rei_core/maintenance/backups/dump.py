@@ -99,14 +99,13 @@ async def back_up(
     upload = _Upload(storage, options, on_progress)
     try:
         manifest = await _dump(database_url, server, upload)
-        await storage.settle([path_in(manifest.id, chunk.name) for chunk in manifest.chunks])
     except BaseException as error:
         await upload.undo()
         logger.warning("backup.failed", backup_id=options.id, error=type(error).__name__)
         raise
     # From here on nothing is taken away again: if the answer to the manifest's writing is lost, it
     # may be there, and it must not be there without its chunks.
-    await _commit(storage, manifest)
+    await storage.put(path_in(manifest.id, MANIFEST), write_manifest(manifest))
     logger.info(
         "backup.taken",
         backup_id=manifest.id,
@@ -148,12 +147,6 @@ async def _dump(database_url: str, server: Server, upload: _Upload) -> Manifest:
         dump_sha256=upload.dump_sha256,
         database=facts,
     )
-
-
-async def _commit(storage: Storage, manifest: Manifest) -> None:
-    path = path_in(manifest.id, MANIFEST)
-    await storage.put(path, write_manifest(manifest))
-    await storage.settle([path])
 
 
 class _Upload:

@@ -102,9 +102,7 @@ async def find_verification(storage: Storage, backup_id: str, *, of: str) -> Ver
 
 async def keep_verification(storage: Storage, backup_id: str, verification: Verification) -> None:
     """Remember a verification beside the backup; the last one counts."""
-    path = path_in(backup_id, VERIFICATION)
-    await storage.put(path, write_verification(verification))
-    await storage.settle([path])
+    await storage.put(path_in(backup_id, VERIFICATION), write_verification(verification))
 
 
 async def delete_backup(storage: Storage, backup_id: str) -> int:

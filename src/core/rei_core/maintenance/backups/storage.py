@@ -6,8 +6,8 @@
     az://container/prefix         with the option `account_name`
     memory:                       for tests; gone with the object
 
-Guarantees: an object is whole or not there; `put` returns when it is stored, and `settle` when what
-was put would survive a power cut (a folder needs that; the others do it by themselves). Errors are
+Guarantees: an object is whole or not there, and when `put` returns it would survive a power cut (in
+a folder it is written through to the disk, which obstore by itself does not). Errors are
 `StorageError`s that say what to do. Options hold secrets: they are never shown, not in `repr`, not
 in errors. What is not given as an option is taken from the environment, as the vendors' own tools
 do (`AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, …).
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -79,7 +79,7 @@ class Storage(Protocol):
         ...
 
     async def put(self, path: str, data: bytes) -> None:
-        """Store an object, replacing one of that path."""
+        """Store an object for good, replacing one of that path."""
         ...
 
     async def get(self, path: str) -> bytes:
@@ -96,10 +96,6 @@ class Storage(Protocol):
 
     async def objects(self, folder: str) -> list[StoredObject]:
         """All objects whose path begins with `folder/`."""
-        ...
-
-    async def settle(self, paths: Iterable[str]) -> None:
-        """Return when these objects would survive a power cut."""
         ...
 
 
@@ -225,6 +221,8 @@ class ObjectStorage:
         with self._naming(f"write {path}"):
             # In one request: parts of an upload that was cut off would lie there unseen, and cost.
             await obstore.put_async(self._store, path, data, use_multipart=False)
+            if self._folder is not None:
+                await asyncio.to_thread(_write_through, self._folder, path)
 
     async def get(self, path: str) -> bytes:
         with self._naming(f"read {path}"):
@@ -258,12 +256,6 @@ class ObjectStorage:
                         remedy="Nothing of Rei's makes so many: look what does",
                     )
         return found
-
-    async def settle(self, paths: Iterable[str]) -> None:
-        if self._folder is None:
-            return
-        with self._naming("write to disk"):
-            await asyncio.to_thread(_write_through, self._folder, tuple(paths))
 
     @contextmanager
     def _naming(self, operation: str) -> Iterator[None]:
@@ -312,17 +304,13 @@ def _kind_of(error: Exception) -> tuple[type[StorageError], str]:
     return StorageError, "Try again; if it stays, ask the storage's keeper"
 
 
-def _write_through(folder: Path, paths: tuple[str, ...]) -> None:
-    """fsync the files, and the folders they lie in up to the top."""
-    files = [folder / path for path in paths]
-    holders = {holder for file in files for holder in file.parents if _within(holder, folder)}
-    for path in (*files, *sorted(holders, reverse=True)):
-        descriptor = os.open(path, os.O_RDONLY)
+def _write_through(folder: Path, path: str) -> None:
+    """fsync the file, and the folders it lies in up to the top."""
+    file = folder / path
+    inner = [holder for holder in file.parents if folder in holder.parents]
+    for one in (file, *inner, folder):
+        descriptor = os.open(one, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _within(path: Path, folder: Path) -> bool:
-    return path == folder or folder in path.parents

@@ -88,7 +88,9 @@ def server_of(database_url: str) -> Server:
     asked = url.query.get("password")
     password = url.password if isinstance(url.password, str) else None
     # Not by `url.set`: to it None means that the password stays.
-    bare = url._replace(drivername="postgresql", password=None).difference_update_query(["password"])
+    bare = url._replace(drivername="postgresql", password=None).difference_update_query(
+        ["password"]
+    )
     return Server(
         url=bare.render_as_string(hide_password=False),
         password=password or (asked if isinstance(asked, str) else None),

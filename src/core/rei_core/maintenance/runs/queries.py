@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from rei_core.db import Connection
+from rei_core.db import Connection, is_lost
 from rei_core.db.text import storable
 from rei_core.maintenance.model import Json, RunResult
 from rei_core.maintenance.runs.model import Run, RunBusy, RunKey, RunStatus
@@ -44,7 +44,7 @@ async def only_one(connection: Connection, key: RunKey) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if not connection.is_closed():
+        if not is_lost(connection):
             try:
                 await connection.execute(UNLOCK, key.lock_name)
             except BaseException:

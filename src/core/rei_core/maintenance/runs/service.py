@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import structlog
 
-from rei_core.db import Connection, Pool
+from rei_core.db import Connection, Pool, is_lost
 from rei_core.errors import ReiError
 from rei_core.logs import masked_text
 from rei_core.maintenance.model import Json, Progress, RunResult
@@ -104,7 +104,7 @@ async def _to_its_end(connection: Connection, run: Run, work: Work) -> Run:
         await _give_back(connection, run)
         raise
     except Exception as problem:
-        if connection.is_closed():
+        if is_lost(connection):
             raise
         log.exception("run.failed")
         outcome, error = Outcome(progress.result), told(problem)
