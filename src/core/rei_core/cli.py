@@ -23,7 +23,7 @@ LEANING: dict[str, EntryPoint] = {
     name: EntryPoint(name, f"rei_core.commands.backup:{name}", "rei.commands")
     for name in ("backup", "backups", "restore")
 }
-EXTRA_OF = {"backup": "operator", "backups": "operator", "restore": "operator"}
+EXTRA_OF = dict.fromkeys(("backup", "backups", "restore", "maintenance-job"), "operator")
 
 
 class ReiGroup(click.Group):
