@@ -47,7 +47,8 @@ class Rule:
     """A demand that no single field can express.
 
     `cel` is for the API server, `holds` says the same in Python; `message` is what a person reads
-    from either. A rule about a change (`oldSelf`) has no `holds`: a manifest knows no older self.
+    from either. No `holds`: it is about a change (`oldSelf`), and a manifest knows no older self;
+    or the field's own check in Python says it better.
     """
 
     cel: str

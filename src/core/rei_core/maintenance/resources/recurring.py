@@ -107,6 +107,13 @@ class Schedule(Fields):
             "timeZone belongs to schedule: periodSeconds knows no time zone",
             lambda spec: spec.time_zone is None or spec.schedule is not None,
         ),
+        # The API server cannot look a zone up, but fails to count in one that it does not know,
+        # and refuses what a rule fails at. It knows all of them: a CronJob's zone needs them too.
+        Rule(
+            "!has(self.timeZone) || (self.timeZone != 'Local' "
+            "&& timestamp('2026-01-01T00:00:00Z').getHours(self.timeZone) >= 0)",
+            "timeZone must be a time zone of the IANA database, such as Europe/Moscow",
+        ),
     )
 
 
