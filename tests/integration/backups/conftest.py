@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import itertools
 import os
@@ -23,6 +24,9 @@ from .customers import Customers
 
 CHUNK_BYTES = 16 * 1024
 """Small, so that a small database has several."""
+NEVER_ENDS = '"$REAL" "$@" | { cat; while kill -0 $PPID; do sleep 0.2; done; }'
+"""A pg_dump that writes everything and then hangs, as long as whoever started it lives."""
+WAIT_SECONDS_MAX = 60
 _names = itertools.count()
 
 BackUp = Callable[..., Awaitable[Manifest]]
@@ -84,6 +88,15 @@ async def new_database_url(postgres_url: str) -> AsyncIterator[str]:
     name = f"rei_new_{os.getpid()}_{next(_names)}"
     yield named(postgres_url, name)
     await execute(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    """Return once the condition holds."""
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def real_tools() -> Path:

@@ -16,16 +16,20 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from rei_core.errors import ConfigurationError
 from rei_core.maintenance.backups.errors import ToolFailed, ToolMissing, told
+
+logger = structlog.get_logger(__name__)
 
 VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 VERSION_SECONDS_MAX = 30
@@ -153,7 +157,11 @@ async def _tools_in(folder: Path) -> Tools | None:
 async def _version(tool: Path) -> int | None:
     try:
         process = await asyncio.create_subprocess_exec(
-            tool, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            tool,
+            "--version",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
     except OSError:
         return None
@@ -233,6 +241,7 @@ async def run(
         env=server.environment(application),
         cwd="/",
         limit=PIPE_BYTES,
+        start_new_session=True,  # it may be a script that starts the tool: both are ended
     )
     async with ending(process):
         assert process.stderr is not None
@@ -264,15 +273,14 @@ async def ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     # SIGTERM first: the tool then cancels its statement on the server.
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(END_SECONDS_MAX):
-            await _gone(process)
-    except TimeoutError:
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await _gone(process)
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS_MAX):
+                await _gone(process)
+                return
+    logger.error("tool.does_not_end", pid=process.pid)
 
 
 async def _gone(process: asyncio.subprocess.Process) -> None:
