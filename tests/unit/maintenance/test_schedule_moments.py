@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo
+from zoneinfo import TZPATH, ZoneInfo, available_timezones, reset_tzpath
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -230,6 +230,17 @@ def test_an_hour_that_comes_twice_has_its_run_behind_it_the_second_time() -> Non
     schedule = Schedule(schedule="30 2 * * *", time_zone="Europe/Berlin")
     for now in ("2026-10-25T00:30", "2026-10-25T00:59", "2026-10-25T01:15", "2026-10-25T01:45"):
         assert latest_moment(schedule, utc(now)) == utc("2026-10-25T00:30")
+
+
+def test_zones_are_known_on_a_machine_that_has_none() -> None:
+    before = TZPATH
+    reset_tzpath(to=[])
+    try:
+        assert set(ZONES) <= available_timezones()
+        noon = utc("2026-11-24T12:00").astimezone(ZoneInfo.no_cache("Europe/Moscow"))
+        assert noon.utcoffset() == timedelta(hours=3)
+    finally:
+        reset_tzpath(to=before)
 
 
 @given(
