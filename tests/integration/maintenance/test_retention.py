@@ -189,27 +189,35 @@ async def test_old_bytes_go_and_the_file_id_stays(pool: Pool, orders: Orders) ->
 
 OTHERS = {
     "telegram_updates": (
-        "INSERT INTO telegram_updates (update_id, received_at)"
-        " SELECT n, now() - make_interval(days => $1) FROM generate_series($2::int, $2 + 4) AS n",
+        (
+            "INSERT INTO telegram_updates (update_id, received_at)"
+            " SELECT n, now() - make_interval(days => $1) FROM generate_series($2::int, $2 + 4) AS n"
+        ),
         7,
     ),
     "drafts": (
-        "INSERT INTO drafts (user_id, chat_id, source_key, model, aspect_ratio, image_size, created_at)"
-        " SELECT 1, 1, n::text, 'm', '1:1', '1K', now() - make_interval(days => $1)"
-        " FROM generate_series($2::int, $2 + 4) AS n",
+        (
+            "INSERT INTO drafts (user_id, chat_id, source_key, model, aspect_ratio, image_size, created_at)"
+            " SELECT 1, 1, n::text, 'm', '1:1', '1K', now() - make_interval(days => $1)"
+            " FROM generate_series($2::int, $2 + 4) AS n"
+        ),
         14,
     ),
     "deliveries": (
-        "INSERT INTO deliveries (kind, ref_id, user_id, chat_id, status, created_at, finished_at)"
-        " SELECT 'original', n::text, 1, 1, 'delivered', now() - make_interval(days => $1 + 1),"
-        " now() - make_interval(days => $1) FROM generate_series($2::int, $2 + 4) AS n",
+        (
+            "INSERT INTO deliveries (kind, ref_id, user_id, chat_id, status, created_at, finished_at)"
+            " SELECT 'original', n::text, 1, 1, 'delivered', now() - make_interval(days => $1 + 1),"
+            " now() - make_interval(days => $1) FROM generate_series($2::int, $2 + 4) AS n"
+        ),
         45,
     ),
     "maintenance_runs": (
-        "INSERT INTO maintenance_runs (kind, namespace, name, scheduled_for, status, owner,"
-        " finished_at) SELECT 'K', 'd', 'n', now() - make_interval(days => $1, secs => -n),"
-        " 'succeeded', 'o', now() - make_interval(days => $1) FROM generate_series($2::int, $2 + 4)"
-        " AS n",
+        (
+            "INSERT INTO maintenance_runs (kind, namespace, name, scheduled_for, status, owner,"
+            " finished_at) SELECT 'K', 'd', 'n', now() - make_interval(days => $1, secs => -n),"
+            " 'succeeded', 'o', now() - make_interval(days => $1) FROM generate_series($2::int, $2 + 4)"
+            " AS n"
+        ),
         35,
     ),
 }
@@ -318,11 +326,11 @@ async def test_two_runs_at_once_beside_new_orders_remove_each_row_once(
 ) -> None:
     for job_id in await orders(12):
         await finish(pool, job_id, "failed", days_ago=100)
-    ends = await asyncio.gather(
-        remove(pool), remove(pool), *(shop.accept(f"new-{n}") for n in range(6))
-    )
+    orders_to_come = asyncio.gather(*(shop.accept(f"new-{n}") for n in range(6)))
+    first, second = await asyncio.gather(remove(pool), remove(pool))
+    await orders_to_come
     assert len(await left(pool)) == 6
-    assert ends[0].changed + ends[1].changed >= 12
+    assert first.changed + second.changed >= 12
     assert (await remove(pool)).changed == 0
 
 

@@ -4,7 +4,7 @@
 --
 -- The indexes on older tables are not built CONCURRENTLY: that cannot be done in a transaction, and
 -- a build that fails there leaves an invalid index behind for somebody to find. Writes to the table
--- wait for the build instead; docs/adr/0006 says for how long.
+-- wait for the build instead; docs/adr/0006 says for how long, and what to do where that is too long.
 
 -- A run: its row is the intent, written before anything is done. The unique key is what keeps a
 -- moment from having two runs, whoever asks for them.
@@ -55,12 +55,12 @@ WHERE banned_at IS NOT NULL;
 
 -- Finished jobs by the age of their end, for each way to end.
 -- squawk-ignore require-concurrent-index-creation
-CREATE INDEX jobs_finished ON jobs (status, finished_at, id) WHERE finished_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_finished ON jobs (status, finished_at, id) WHERE finished_at IS NOT NULL;
 
 -- Pictures whose bytes are still here: few, because they go once Telegram has them.
 -- squawk-ignore require-concurrent-index-creation
-CREATE INDEX job_outputs_with_bytes ON job_outputs (stored_at, job_id) WHERE data IS NOT NULL;
+CREATE INDEX IF NOT EXISTS job_outputs_with_bytes ON job_outputs (stored_at, job_id) WHERE data IS NOT NULL;
 
 -- Refunds that somebody has to finish: next to none.
 -- squawk-ignore require-concurrent-index-creation
-CREATE INDEX payment_refunds_pending ON payment_refunds (created_at, id) WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS payment_refunds_pending ON payment_refunds (created_at, id) WHERE status = 'pending';

@@ -228,8 +228,10 @@ class _Run:
                 provider_ids=[remote.id for remote in page],
                 our_ids=[our_id(remote) for remote in page],
             )
-        by_id = {row.id: row for row in known}
         by_provider_id = {row.provider_payment_id: row for row in known}
+        # By our id only where the provider's is not known yet: a row has one payment, and a second
+        # one that names it is money that nothing explains.
+        by_id = {row.id: row for row in known if row.provider_payment_id is None}
         uncredited: list[RemotePayment] = []
         for remote in page:
             row = by_provider_id.get(remote.id) or by_id.get(our_id(remote))
