@@ -42,6 +42,8 @@ class Janitor:
         self._index = index
         self._reconciler = reconciler
         self._namespace = namespace
+        self.swept = asyncio.Event()
+        """Set once a round has been complete: all kinds are there, and may be listed."""
 
     async def run(self, *, period_seconds: float) -> NoReturn:
         """Sweep until cancelled."""
@@ -68,6 +70,7 @@ class Janitor:
                     self._reconciler.wake(key)
             if kind == UserBan.__name__:
                 await self._look_at_orphans(set(listed))
+        self.swept.set()
 
     async def _look_at_orphans(self, listed: set[Key]) -> None:
         prefix = BAN_PREFIX if self._namespace is None else f"{BAN_PREFIX}{self._namespace}/"

@@ -112,11 +112,11 @@ class Operator:
     async def run(self) -> None:
         """Work until `stop`; raises `WatchDied`."""
         await self._status.start()
-        self._watch.start()
         period_seconds = self._settings.resync_seconds
         queue_seconds = self._settings.queue_metrics_seconds
         background = [
             _spawn(self._janitor.run(period_seconds=period_seconds), "janitor"),
+            _spawn(self._watch_when_possible(), "begin-watch"),
             _spawn(watch_queue(self._pool, self.metrics, period_seconds=queue_seconds), "queue"),
             _spawn(self.metrics.watch_loop(), "lag"),
         ]
@@ -132,6 +132,11 @@ class Operator:
         log.info("operator.stopped")
         if died:
             raise WatchDied
+
+    async def _watch_when_possible(self) -> None:
+        """kopf looks once for the kinds that there are, so it begins when all of them are."""
+        await self._janitor.swept.wait()
+        self._watch.start()
 
     def _saw(self, kind: str, deleted: bool, raw: Json) -> None:
         owner = owner_of(raw)

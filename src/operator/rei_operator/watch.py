@@ -41,20 +41,22 @@ class Watch(threading.Thread):
         self._saw = saw
         self._ended = ended
         self._home = asyncio.get_running_loop()
-        self._stop = threading.Event()
-        self._ready = threading.Event()
+        self._stop_flag = threading.Event()
+        self._ready_flag = threading.Event()
 
     @property
     def ready(self) -> bool:
         """Whether the watches have been begun."""
-        return self._ready.is_set() and self.is_alive()
+        return self._ready_flag.is_set() and self.is_alive()
 
     def stop(self) -> None:
         """Ask it to end."""
-        self._stop.set()
+        self._stop_flag.set()
 
     async def join_gently(self) -> None:
         """Wait until it has ended, for a while: it is a daemon, and holds nothing that matters."""
+        if self.ident is None:  # never begun
+            return
         await asyncio.to_thread(self.join, STOP_SECONDS_MAX)
 
     def run(self) -> None:
@@ -64,7 +66,7 @@ class Watch(threading.Thread):
         except Exception as error:  # it is told and the process ends: another one begins anew
             log.error("watch.died", error=f"{type(error).__name__}: {error}")  # noqa: TRY400 - a traceback may hold a token
         finally:
-            self._stop.set()
+            self._stop_flag.set()
             if not self._home.is_closed():
                 self._home.call_soon_threadsafe(self._ended)
 
@@ -76,8 +78,8 @@ class Watch(threading.Thread):
             registry=self._registry(),
             settings=settings(namespaced=self._namespace is not None),
             standalone=True,
-            stop_flag=self._stop,
-            ready_flag=self._ready,
+            stop_flag=self._stop_flag,
+            ready_flag=self._ready_flag,
             **where,
         )
 

@@ -7,26 +7,30 @@ count changes of the spec and never of the status.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
+import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from aiohttp import web
 from sqlalchemy.engine import make_url
 
 from rei_core.db import Pool, create_pool
 from rei_core.ledger.audit import audit
 from rei_core.ledger.service import adjust
-from rei_core.maintenance.resources import API_VERSION
+from rei_core.maintenance.resources import API_VERSION, GROUP, KINDS
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.users import queries as users
-from rei_operator.cluster import ObjectChanged, ObjectGone
+from rei_operator.cluster import ClusterError, ObjectChanged, ObjectGone
 from rei_operator.facts import FactFinder
 from rei_operator.failpoints import Failpoints
 from rei_operator.hands import Hands
@@ -41,6 +45,7 @@ from rei_operator.recorder import Recorder
 
 Json = dict[str, Any]
 NAMESPACE = "rei"
+TOKEN = "token-of-the-test"
 
 
 class MemoryCluster:
@@ -49,8 +54,9 @@ class MemoryCluster:
     def __init__(self) -> None:
         self.objects: dict[Key, Json] = {}
         self._numbers = itertools.count(1)
-        self.deleted: list[Key] = []
         self.down: Exception | None = None
+        self.watchers: list[Callable[[str, Json], None]] = []
+        """Told of every change: ADDED, MODIFIED or DELETED, and the object."""
 
     def apply(self, kind: str, name: str, spec: Json, **metadata: Any) -> Key:
         """Like `kubectl apply`: make it, or change its spec and annotations."""
@@ -93,8 +99,22 @@ class MemoryCluster:
     async def delete(self, kind: str, namespace: str, name: str) -> None:
         self._answer()
         key = Key(kind, namespace, name)
-        self.objects.pop(key, None)
-        self.deleted.append(key)
+        self.remove(key)
+
+    def remove(self, key: Key) -> None:
+        """Like `kubectl delete`."""
+        raw = self.objects.pop(key, None)
+        if raw is not None:
+            raw["metadata"]["resourceVersion"] = self.version()
+            self._tell("DELETED", raw)
+
+    def version(self) -> str:
+        """The next resourceVersion."""
+        return str(next(self._numbers))
+
+    def _tell(self, what: str, raw: Json) -> None:
+        for watcher in self.watchers:
+            watcher(what, copy.deepcopy(raw))
 
     async def patch(
         self, kind: str, namespace: str, name: str, patch: Json, *, subresource: str = ""
@@ -125,8 +145,9 @@ class MemoryCluster:
         known = self.objects.get(key)
         if known is None or known.get("spec") != raw.get("spec"):
             raw["metadata"]["generation"] += 1
-        raw["metadata"]["resourceVersion"] = str(next(self._numbers))
+        raw["metadata"]["resourceVersion"] = self.version()
         self.objects[key] = raw
+        self._tell("ADDED" if known is None else "MODIFIED", raw)
         return raw
 
     def status(self, key: Key) -> Json:
@@ -163,6 +184,172 @@ def merged(target: Json, patch: Json) -> Json:
         else:
             result[name] = value
     return result
+
+
+class ApiServer:
+    """A `MemoryCluster` over HTTP: discovery, list, watch, and the verbs that the operator uses."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self.cluster = cluster
+        self.requests: list[tuple[str, str, str]] = []
+        """(method, path, content type) of all requests."""
+        self._kinds = {(GROUP, kind.names.plural): name for name, kind in KINDS.items()}
+        self._kinds |= {("batch", "jobs"): "Job", ("apps", "deployments"): "Deployment"}
+        self._kinds |= {("", "events"): "Event"}
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/version", self._answer({"major": "1", "minor": "37"}))
+        app.router.add_get("/api", self._answer({"versions": ["v1"]}))
+        groups = [
+            {"name": name, "versions": [{"version": version}],
+             "preferredVersion": {"version": version}}
+            for name, version in (
+                (GROUP, "v1alpha1"),
+                ("batch", "v1"),
+                ("apiextensions.k8s.io", "v1"),
+            )
+        ]  # fmt: skip
+        app.router.add_get("/apis", self._answer({"groups": groups}))
+        app.router.add_get("/apis/{group}/{version}", self._discovery)
+        app.router.add_get("/api/v1", self._discovery)
+        for root in ("/apis/{group}/{version}", "/api/v1"):
+            app.router.add_get(root + "/namespaces/{namespace}/{plural}", self._list)
+            app.router.add_get(root + "/{plural}", self._list)
+            app.router.add_post(root + "/namespaces/{namespace}/{plural}", self._create)
+            path = root + "/namespaces/{namespace}/{plural}/{name}"
+            app.router.add_get(path, self._get)
+            app.router.add_delete(path, self._delete)
+            app.router.add_patch(path, self._patch)
+            app.router.add_patch(path + "/{subresource}", self._patch)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @staticmethod
+    def _answer(body: Json) -> Any:
+        async def answer(request: web.Request) -> web.Response:
+            del request
+            return web.json_response(body)
+
+        return answer
+
+    async def _discovery(self, request: web.Request) -> web.Response:
+        group = request.match_info.get("group", "")
+        verbs = ["create", "delete", "get", "list", "patch", "watch"]
+        backbone = {("", "namespaces"): "Namespace"}  # kopf begins when these two are there
+        backbone[("apiextensions.k8s.io", "customresourcedefinitions")] = "CustomResourceDefinition"
+        resources = [
+            {"name": plural, "kind": kind, "singularName": "", "namespaced": True, "verbs": verbs}
+            for (of, plural), kind in (self._kinds | backbone).items()
+            if of == group
+        ]
+        return web.json_response({"resources": resources})
+
+    def _of(self, request: web.Request) -> tuple[str, str, str]:
+        self.requests.append((request.method, request.path, request.content_type))
+        where = request.match_info
+        kind = self._kinds[where.get("group", ""), where["plural"]]
+        return kind, where.get("namespace", ""), where.get("name", "")
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        kind, namespace, _ = self._of(request)
+        if request.query.get("watch") == "true":
+            return await self._watch(request, kind, namespace)
+        found = sorted(await self.cluster.every(kind, namespace or None), key=_name)
+        first, limit = int(request.query.get("continue") or 0), int(request.query.get("limit", 500))
+        page = found[first : first + limit]
+        metadata = {"resourceVersion": self.cluster.version()}
+        if first + limit < len(found):
+            metadata["continue"] = str(first + limit)
+        return web.json_response({"apiVersion": "v1", "metadata": metadata, "items": page})
+
+    async def _watch(self, request: web.Request, kind: str, namespace: str) -> web.StreamResponse:
+        events: asyncio.Queue[Json] = asyncio.Queue()
+
+        def heard(what: str, raw: Json) -> None:
+            if raw["kind"] == kind and namespace in ("", raw["metadata"]["namespace"]):
+                events.put_nowait({"type": what, "object": raw})
+
+        since = int(request.query.get("resourceVersion") or 0)
+        for raw in await self.cluster.every(kind, namespace or None):
+            if int(raw["metadata"]["resourceVersion"]) > since:
+                heard("ADDED", raw)
+        self.cluster.watchers.append(heard)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        try:
+            while True:
+                line = json.dumps(await events.get()) + "\n"
+                await response.write(line.encode())
+        finally:
+            self.cluster.watchers.remove(heard)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        return await self._told(self.cluster.get(*self._of(request)))
+
+    async def _create(self, request: web.Request) -> web.Response:
+        self._of(request)
+        return await self._told(self.cluster.create(await request.json()))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        key = self._of(request)
+        answer = await self._told(self.cluster.get(*key))
+        if answer.status == 200:
+            await self.cluster.delete(*key)
+        return answer
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        key = self._of(request)
+        subresource = request.match_info.get("subresource", "")
+        patch = await request.json()
+        return await self._told(self.cluster.patch(*key, patch, subresource=subresource))
+
+    @staticmethod
+    async def _told(answer: Awaitable[Json]) -> web.Response:
+        try:
+            return web.json_response(await answer)
+        except ClusterError as error:
+            body = {"kind": "Status", "message": error.said, "code": error.http_status}
+            return web.json_response(body, status=error.http_status or 500)
+
+
+def _name(raw: Json) -> str:
+    return str(raw["metadata"]["name"])
+
+
+@pytest.fixture
+async def api_server(cluster: MemoryCluster) -> AsyncIterator[ApiServer]:
+    """The cluster over HTTP."""
+    server = ApiServer(cluster)
+    await server.start()
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+def kubeconfig(api_server: ApiServer, tmp_path: Path) -> Path:
+    """A kubeconfig for it, with a token."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": api_server.url}}],
+        "users": [{"name": "test", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(document))
+    return path
 
 
 @dataclass

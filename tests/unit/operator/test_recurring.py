@@ -89,6 +89,13 @@ def test_two_operators_arrive_at_the_same_key() -> None:
     assert recurring.decide(policy(), Facts(NOW)) == recurring.decide(policy(), later)
 
 
+def test_a_request_that_named_next_year_does_not_hold_up_the_schedule() -> None:
+    asked_for = run(NOON + timedelta(days=365, microseconds=1))
+    (action,) = recurring.decide(policy(), Facts(NOW, (asked_for,)))
+    assert action == RunNow(RunKey("StuckJobPolicy", "rei", "stuck", NOON))
+    assert recurring.decide(policy(), Facts(NOW, (asked_for, run())))[-1] == Sleep(NEXT)
+
+
 def test_a_run_whose_process_died_is_gone_on_with_before_anything_new() -> None:
     open_run = run(NOON - timedelta(minutes=5), RunStatus.RUNNING)
     (action,) = recurring.decide(policy(), Facts(NOW, (open_run,)))

@@ -127,7 +127,9 @@ def _due(
     answered = facts.asked_for is not None and facts.asked_for.finished_at is not None
     return schedule.decide(
         resource.spec,
-        last_scheduled=facts.runs[0].key.scheduled_for if facts.runs else None,
+        last_scheduled=schedule.last_scheduled_of(
+            (run.key.scheduled_for for run in facts.runs), now=facts.now
+        ),
         suspended=resource.spec.suspend,
         requested_at=requested,
         last_request_handled=requested if answered else resource.status.last_requested_time,

@@ -1,0 +1,109 @@
+"""Health, and the queue as Prometheus sees it: by PostgreSQL, and absent when that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from rei_core.db import Pool
+from rei_operator.http import TICK_AGE_SECONDS_MAX, StatusServer
+from rei_operator.metrics import Metrics, Queue
+from rei_operator.queue_watch import count, watch_queue
+
+JOBS = """
+INSERT INTO jobs (user_id, idempotency_key, status, model, prompt, aspect_ratio, image_size,
+                  price_kopecks, attempts_max, deadline_at, chat_id, created_at, started_at,
+                  finished_at, lease_until)
+VALUES (7, $1, $2, 'm', 'p', '1:1', '1K', 1, 2, now(), 7,
+        now() - make_interval(secs => $3), now() - make_interval(secs => $4),
+        CASE WHEN $2 = 'completed' THEN now() - make_interval(secs => $5) END,
+        CASE WHEN $2 = 'processing' THEN now() END)
+"""
+
+
+async def add_job(pool: Pool, key: str, status: str, *ages: float) -> None:
+    await pool.execute(JOBS, key, status, *ages)
+
+
+@pytest.fixture
+async def with_user(pool: Pool) -> Pool:
+    await pool.execute("INSERT INTO users (id, first_name) VALUES (7, 'A')")
+    return pool
+
+
+async def test_an_empty_queue_has_no_mean_and_no_age(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        assert await count(connection) == Queue(0, 0, 0.0, None)
+
+
+async def test_the_queue_is_counted(with_user: Pool) -> None:
+    await add_job(with_user, "a", "queued", 100, 0, 0)
+    await add_job(with_user, "b", "queued", 40, 0, 0)
+    await add_job(with_user, "c", "processing", 300, 20, 0)
+    await add_job(with_user, "d", "completed", 300, 70, 60)
+    await add_job(with_user, "e", "completed", 300, 90, 60)
+    await add_job(with_user, "long-ago", "completed", 9000, 9000, 8000)
+    async with with_user.acquire() as connection:
+        queue = await count(connection)
+    assert (queue.queued, queue.processing) == (2, 1)
+    assert queue.oldest_queued_seconds == pytest.approx(100, abs=30)
+    assert queue.mean_seconds == pytest.approx(20, abs=0.1)
+
+
+async def test_without_the_database_the_queue_is_absent_rather_than_old(database_url: str) -> None:
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
+    metrics = Metrics()
+    task = asyncio.create_task(watch_queue(pool, metrics, period_seconds=0.01))
+    try:
+        async with asyncio.timeout(60):
+            while b"rei_queue_queued" not in metrics.exposition():  # noqa: ASYNC110 - only a look tells
+                await asyncio.sleep(0.01)
+            await pool.close()
+            while b"rei_queue_queued" in metrics.exposition():  # noqa: ASYNC110 - only a look tells
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+
+
+class TestHealth:
+    async def ask(self, pool: Pool, path: str, **changes: Any) -> int:
+        now = asyncio.get_running_loop().time()
+        options: dict[str, Any] = {"ticked_at": lambda: now, "watching": lambda: True, **changes}
+        port = await _free_port()
+        server = StatusServer(pool=pool, metrics=Metrics(), host="127.0.0.1", port=port, **options)
+        await server.start()
+        try:
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"http://127.0.0.1:{port}{path}")
+                return answer.status_code
+        finally:
+            await server.close()
+
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+    async def test_all_is_well(self, pool: Pool, path: str) -> None:
+        assert await self.ask(pool, path) == 200
+
+    async def test_a_loop_that_stands_still_is_unhealthy(self, pool: Pool) -> None:
+        long_ago = asyncio.get_running_loop().time() - TICK_AGE_SECONDS_MAX - 1
+        assert await self.ask(pool, "/healthz", ticked_at=lambda: long_ago) == 503
+
+    async def test_who_does_not_watch_is_not_ready(self, pool: Pool) -> None:
+        assert await self.ask(pool, "/readyz", watching=lambda: False) == 503
+
+    async def test_without_the_database_it_is_alive_and_not_ready(self, database_url: str) -> None:
+        pool: Any = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
+        await pool.close()
+        assert await self.ask(pool, "/healthz") == 200
+        assert await self.ask(pool, "/readyz") == 503
+
+
+async def _free_port() -> int:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
