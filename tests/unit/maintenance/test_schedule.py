@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from rei_core.maintenance.resources import Schedule
 from rei_core.maintenance.schedule import (
-    CLOCK_ERROR_MAX,
     Cause,
     Due,
     RequestError,
     Wait,
     decide,
+    last_scheduled_of,
     request_time,
 )
 
@@ -221,6 +221,8 @@ class Life:
     now: datetime
     created_at: datetime = field(init=False)
     runs: dict[datetime, datetime] = field(default_factory=dict)
+    requested_at: datetime | None = None
+    handled: datetime | None = None
 
     def __post_init__(self) -> None:
         self.created_at = self.now
@@ -230,16 +232,17 @@ class Life:
         decision = self.decision(suspended=suspended)
         if isinstance(decision, Due):
             self.runs.setdefault(decision.scheduled_for, self.now)
+            if decision.cause is Cause.REQUEST:
+                self.handled = self.requested_at
         return decision
 
     def decision(self, *, suspended: bool = False) -> Due | Wait:
-        believable = [run for run in self.runs if run <= self.now + CLOCK_ERROR_MAX]
         return decide(
             self.schedule,
-            last_scheduled=max(believable, default=None),
+            last_scheduled=last_scheduled_of(self.runs, now=self.now),
             suspended=suspended,
-            requested_at=None,
-            last_request_handled=None,
+            requested_at=self.requested_at,
+            last_request_handled=self.handled,
             created_at=self.created_at,
             now=self.now,
         )
@@ -325,6 +328,41 @@ def test_a_clock_that_jumps_runs_no_moment_twice_and_never_stops(
     life.now = max([life.now, life.created_at, *life.runs]) + timedelta(days=8)
     life.look()
     assert len(life.runs) == before + 1
+
+
+@given(
+    schedule=SCHEDULES,
+    start=st.integers(0, 40_000_000),
+    ahead=st.timedeltas(timedelta(minutes=-5), timedelta(days=500)),
+    step=STEPS,
+)
+def test_a_request_that_names_another_time_holds_nothing_up(
+    schedule: Schedule, start: int, ahead: timedelta, step: timedelta
+) -> None:
+    life = Life(schedule, at("2025-01-01") + timedelta(seconds=start))
+    life.requested_at = life.now + ahead
+    asked = life.look()
+    assert isinstance(asked, Due)
+    assert asked.cause is Cause.REQUEST
+
+    life.now += step
+    waiting = life.look()
+    if isinstance(waiting, Due):
+        waiting = life.look()
+    assert isinstance(waiting, Wait)
+    assert waiting.next_at is not None
+    assert waiting.next_at > life.now
+    life.now = waiting.next_at
+    assert life.look() == Due(waiting.next_at, Cause.SCHEDULE)
+
+
+def test_what_lies_ahead_says_nothing_about_what_is_due() -> None:
+    now = at("2026-11-02T12:00")
+    moments = [at("2026-11-02T11:00"), at("2026-11-02T12:30"), at("2026-11-02T13:00:01")]
+    assert last_scheduled_of(moments, now=now) == at("2026-11-02T12:30")
+    requests = [moment + MICROSECOND for moment in moments]
+    assert last_scheduled_of(requests, now=now) == requests[0]
+    assert last_scheduled_of([], now=now) is None
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ unique key still keeps a moment from running twice.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -95,9 +95,9 @@ def decide(
 ) -> Due | Wait:
     """Whether a run is due at `now`.
 
-    `last_scheduled` is the latest `scheduled_for` among the resource's runs, `requested_at` what
-    its annotation asks for, `last_request_handled` the request that was answered last. Any other
-    request than that one is a new one, whatever time it names: people's clocks differ.
+    `last_scheduled` is what `last_scheduled_of` finds among the resource's runs, `requested_at`
+    what its annotation asks for, `last_request_handled` the request that was answered last. Any
+    other request than that one is a new one, whatever time it names: people's clocks differ.
     """
     if requested_at is not None and requested_at != last_request_handled:
         return Due(_moment_of_request(requested_at), Cause.REQUEST)
@@ -111,6 +111,16 @@ def decide(
             return Due(latest, Cause.SCHEDULE)
         missed = latest
     return Wait(next_at=following_moment(schedule, max(now, since)), missed=missed)
+
+
+def last_scheduled_of(moments: Iterable[datetime], *, now: datetime) -> datetime | None:
+    """The latest `scheduled_for` of runs that says something about what is due at `now`.
+
+    A request may name any time, next year too, and has been answered at once all the same: one
+    that lies ahead is passed over, and so is what a wrong clock wrote. Otherwise nothing would be
+    due until then, or the same moment again and again.
+    """
+    return max((moment for moment in moments if _counts(moment, now)), default=None)
 
 
 def request_time(text: str) -> datetime:
@@ -160,6 +170,11 @@ def _cron(schedule: Schedule, start: datetime, *, back: bool = False) -> Iterato
     zone = ZoneInfo(schedule.time_zone or "UTC")
     for moment in CronSim(schedule.schedule, start.astimezone(zone), reverse=back):
         yield moment.astimezone(UTC)
+
+
+def _counts(moment: datetime, now: datetime) -> bool:
+    of_a_request = moment.microsecond != 0  # see _moment_of_request
+    return moment <= (now if of_a_request else now + CLOCK_ERROR_MAX)
 
 
 def _believed(moment: datetime | None, now: datetime) -> datetime:
