@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance chaos mutants lint format crds screenshots bench clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster chaos mutants lint format crds screenshots bench clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,9 @@ demo-once: ## Play the story once; exit 0 only if every step and the ledger audi
 	@tools/setup
 	@$(BIN)/rei demo --once
 
-test: ## Run all tests: unit, integration, migrations, browser, acceptance
+test: ## Run all tests: unit, integration, migrations, browser, acceptance, cluster
 	@tools/setup browser
+	@$(BIN)/python -m rei_sandbox.cluster prepare
 	$(BIN)/pytest $(PYTEST)
 
 test-unit: ## Run the tests that need nothing but Python
@@ -48,6 +49,15 @@ chaos: ## Break everything around Rei under load, account for every kopeck (JOBS
 test-acceptance: ## Run the demo with kill -9 in the middle
 	@tools/setup
 	$(BIN)/pytest tests/acceptance
+
+test-cluster: ## Run the tests on a real Kubernetes API server (REI_TEST_KUBECONFIG: on a given one)
+	@tools/setup
+	@$(BIN)/python -m rei_sandbox.cluster prepare
+	$(BIN)/pytest $(PYTEST) tests/cluster
+
+cluster: ## Start a Kubernetes API server to play with, until Ctrl-C
+	@tools/setup
+	@$(BIN)/python -m rei_sandbox.cluster up
 
 mutants: ## Plant one bug after the other where money moves; exit 0 only if the tests catch each
 	@tools/setup

@@ -1,0 +1,17 @@
+"""A real Kubernetes API server on loopback, for tests and for a person to play with.
+
+kube-apiserver, etcd and kube-controller-manager as child processes: RBAC, admission, CEL, watches,
+ServiceAccount tokens, garbage collection and the end of namespaces are the real ones. There is no
+kubelet and no scheduler: a Pod stays as it was written, and nothing of it ever runs.
+
+    errors          what goes wrong, by cause
+    go_programs     programs built from pinned Go modules, once for a machine
+    programs        which programs there are: given ones, else built ones
+    certificates    who may call whom, made anew for each control plane
+    servers         child processes with a log and a pid file
+    control_plane   the three servers together
+    kubeconfig      how to reach it, as its admin or as a ServiceAccount
+    shared          one control plane for all processes of a test run
+
+Danger: etcd's data is not synced, and all of it goes when the control plane ends.
+"""

@@ -1,0 +1,109 @@
+"""`python -m rei_sandbox.cluster …`: a cluster for a person, for tests, or only its programs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from rei_core.errors import ReiError
+from rei_sandbox.cluster.control_plane import ControlPlane
+from rei_sandbox.cluster.errors import NoCluster
+from rei_sandbox.cluster.go_programs import CHECKOUT
+from rei_sandbox.cluster.programs import obtain
+from rei_sandbox.cluster.shared import GIVEN, keep
+
+FOLDER: Final = Path(".rei/cluster")
+LOOK_SECONDS: Final = 0.5
+
+
+@click.group()
+def cluster() -> None:
+    """A real Kubernetes API server on loopback, without nodes."""
+
+
+@cluster.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=FOLDER,
+    show_default=True,
+    help="Where keys and logs go.",
+)
+def up(folder: Path) -> None:
+    """Start a cluster and hold it until Ctrl-C. The first time, its programs are built."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        programs = obtain(os.environ, say=_say)
+        with _held(folder):
+            _stay(ControlPlane(folder, programs), kubectl=programs.kubectl)
+    except KeyboardInterrupt:
+        _say("ended; nothing runs any more")
+    except ReiError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cluster.command()
+def prepare() -> None:
+    """Build the programs if the machine has none, so that tests need not wait for it.
+
+    Where none are to be had it says so and ends with 0: the tests skip what needs them, and fail
+    under CI=true.
+    """
+    if os.environ.get(GIVEN):
+        return
+    try:
+        obtain(os.environ, say=_say)
+    except NoCluster as error:
+        _say(f"there will be no cluster to test on: {error}")
+
+
+@cluster.command(name="keep", hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def keep_shared(folder: Path) -> None:
+    """Hold the cluster of a test run until its last user has gone."""
+    try:
+        keep(folder, os.environ, say=_say)
+    except ReiError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _stay(plane: ControlPlane, *, kubectl: Path) -> NoReturn:
+    """Hold it until a server ends, or somebody ends us."""
+    plane.start()
+    try:
+        click.echo(f"ready in {plane.ready_seconds:.1f} s; logs in {plane.folder}")
+        click.echo(f"export KUBECONFIG={plane.kubeconfig}")
+        click.echo(f"alias kubectl={kubectl}")
+        click.echo(f"kubectl apply --server-side -f {CHECKOUT / 'k8s' / 'crds'}")
+        click.echo("Ctrl-C ends it, with all that is in it.")
+        while (server := plane.ended()) is None:
+            time.sleep(LOOK_SECONDS)
+        raise server.failed("ended by itself")
+    finally:
+        plane.stop()
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder is ours alone: a second start would take the first one's servers for stale."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise click.ClickException(f"a cluster runs in {folder}: name another one") from None
+        yield
+
+
+def _say(line: str) -> None:
+    click.echo(f"cluster: {line}", err=True)
+    sys.stderr.flush()
