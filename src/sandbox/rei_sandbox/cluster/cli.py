@@ -70,6 +70,7 @@ def prepare() -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def keep_shared(folder: Path) -> None:
     """Hold the cluster of a test run until its last user has gone."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         keep(folder, os.environ, say=_say)
     except ReiError as error:

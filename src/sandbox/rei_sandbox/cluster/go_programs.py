@@ -125,8 +125,9 @@ def built(module: Module, programs: Sequence[str], *, say: Say) -> dict[str, Pat
             for number, program in enumerate(missing, 1):
                 told = f"{program} {module.version()} ({number} of {len(missing)})"
                 _build(module, program, go=go, to=paths[program], told=told, say=say)
-    os.utime(folder)  # what is used last is kept longest
-    _forget_old_generations(module)
+    with contextlib.suppress(OSError):  # a cache that cannot be written to serves as well
+        os.utime(folder)  # what is used last is kept longest
+        _forget_old_generations(module)
     return paths
 
 

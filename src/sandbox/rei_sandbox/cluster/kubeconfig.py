@@ -35,7 +35,8 @@ class Kubectl:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        command = " ".join(words)
+        # What a Secret is made of is nobody's to read in an error's text.
+        command = " ".join(word for word in words if not word.startswith("--from-literal"))
         try:
             async with asyncio.timeout(COMMAND_SECONDS_MAX):
                 said, refused = await process.communicate((stdin or "").encode())
