@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +29,7 @@ NEVER_ENDS = '"$REAL" "$@" | { cat; while kill -0 $PPID; do sleep 0.2; done; }'
 WAIT_SECONDS_MAX = 60
 _names = itertools.count()
 
-BackUp = Callable[..., Awaitable[Manifest]]
+BackUp = Callable[..., Coroutine[None, None, Manifest]]
 Tools = Callable[[str], Path]
 Tables = dict[str, list[tuple[object, ...]]]
 

@@ -159,7 +159,7 @@ async def test_asked_to_end_it_cleans_up_first(
             await process.wait()
     assert process.returncode == 143
     assert b"Ended before it was done" in errors
-    assert b"Traceback" not in errors
+    assert b"Traceback" not in errors, errors.decode()
     assert await list_backups(storage) == []
     assert await databases_like(database_url, "rei\\_verify\\_%") == []
 

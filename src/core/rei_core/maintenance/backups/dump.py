@@ -178,6 +178,7 @@ class _Upload:
                 if len(under_way) == PACKED_AT_ONCE:
                     stored.append(await under_way.popleft())
                 under_way.append(asyncio.create_task(self._store(self._next_name(), piece)))
+                del piece
             while under_way:
                 stored.append(await under_way.popleft())
         finally:
@@ -203,6 +204,7 @@ class _Upload:
 
     async def _store(self, name: str, piece: bytes) -> Chunk:
         data, chunk = await asyncio.to_thread(self._packed, name, piece)
+        del piece  # not needed while it is uploaded, which may take long
         await self._storage.put(path_in(self.options.id, name), data)
         self.stored_bytes += chunk.stored_bytes
         self._on_progress(
@@ -238,3 +240,4 @@ async def _pieces(running: Running, size_bytes: int) -> AsyncIterator[bytes]:
                 "Look in pg_stat_activity what it waits for",
             ) from None
         yield piece
+        del piece  # else it would be kept until the next one is whole

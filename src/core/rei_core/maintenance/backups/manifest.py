@@ -2,7 +2,7 @@
 
 Layout under the storage's location, version 1 of the format:
 
-    <id>/<run>-000001.chunk …      8 MiB of `pg_dump -Fc` each: compressed, then perhaps encrypted
+    <id>/<run>-000001.chunk …      4 MiB of `pg_dump -Fc` each: compressed, then perhaps encrypted
     <id>/manifest.json             written last: a backup is whole as soon as this is there
     <id>/verification.json         what a later verification found; may be missing
 
@@ -33,10 +33,10 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
 CHUNK_SUFFIX = ".chunk"
-CHUNK_BYTES = 8 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
 CHUNK_BYTES_MAX = 64 * 1024 * 1024
 CHUNKS_MAX = 400_000
-"""3 TB at 8 MiB each."""
+"""1.6 TB at 4 MiB each."""
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

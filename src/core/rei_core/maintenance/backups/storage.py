@@ -48,7 +48,7 @@ VENDOR_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
 CLOUD_SCHEMES = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl"})
 CONNECT_SECONDS_MAX = 10
 REQUEST_SECONDS_MAX = 300
-"""For one chunk, also over a slow line: 8 MiB in that time are 30 kB/s."""
+"""For one chunk, also over a slow line: 4 MiB in that time are 14 kB/s."""
 
 
 @dataclass(frozen=True, slots=True)

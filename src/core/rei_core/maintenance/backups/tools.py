@@ -43,7 +43,7 @@ KEPT_VARIABLES = (
     "SSL_CERT_DIR",
 )
 STDERR_BYTES_MAX = 8_192
-PIPE_BYTES = 4 * 1024 * 1024
+PIPE_BYTES = 2 * 1024 * 1024
 """How much of a tool's output may wait for us; beyond twice of it the tool waits."""
 END_SECONDS_MAX = 10.0
 SECONDS_AFTER_OUTPUT_MAX = 300.0
