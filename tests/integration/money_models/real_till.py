@@ -116,10 +116,12 @@ class Provider:
                 raise PaymentRejected("refused", http_status=400)
             self._keep_refund(payment_id, idempotence_key, amount_kopecks)
         self._answer()
+        FAULT.set("ok")  # it has happened; to a question after this one it does not
         return self.refunds[idempotence_key]
 
     async def get_refund(self, refund_id: str) -> RemoteRefund:
-        await asyncio.sleep(0)
+        await self._travel()
+        self._answer()
         key = refund_id.removeprefix("refund-")
         first = self.refunds[key]
         return RemoteRefund(
