@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from rei_core.maintenance.resources.payments import PaymentReconciliationSpec
 from rei_core.maintenance.runs.service import Outcome, carry_out
 from rei_core.payments import queries
 from rei_core.payments.model import Payment, PaymentStatus
+from rei_core.payments.port import RemoteRefund
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.users import queries as users
 from rei_sandbox.app import Running, running
@@ -373,6 +375,36 @@ async def test_a_refund_that_never_reached_the_provider_goes_out_a_day_later(
     found = await desk.reconcile(SPEC.model_copy(update={"lookback_days": 0}))
     assert found.result == RunResult(examined=1, changed=1)
     assert desk.shop.counts()["refunds"] == 1
+
+
+class Slow(YooKassaClient):
+    """A YooKassa that takes its time for refunds; `end` is where they are."""
+
+    end: Any = "pending"
+
+    async def refund(self, payment_id: str, **more: Any) -> RemoteRefund:
+        return replace(await super().refund(payment_id, **more), status="pending")
+
+    async def get_refund(self, refund_id: str) -> RemoteRefund:
+        return replace(await super().get_refund(refund_id), status=self.end)
+
+
+async def test_a_refund_that_takes_days_is_asked_about_by_its_own_id(
+    desk: Desk, paid: Payment, sandbox: Running
+) -> None:
+    slow = Slow(shop_id=SHOP_ID, secret_key=SECRET_KEY, base_url=f"{sandbox.url}/yookassa/v3")
+    desk.till.provider = slow
+    with pytest.raises(PaymentOutcomeUnknown):
+        await desk.till.refund(paid.id, kopecks=5_000)
+    await desk.pool.execute(AGED_REFUND, 3 * 1440)
+    desk.shop._answers.clear()
+    spec = SPEC.model_copy(update={"lookback_days": 0})
+    assert (await desk.reconcile(spec)).result == RunResult(examined=1), "on its way: no failure"
+    slow.end = "succeeded"
+    assert (await desk.reconcile(spec)).result == RunResult(examined=1, changed=1)
+    assert await refund_status(desk) == "succeeded"
+    assert desk.shop.counts()["refunds"] == 1
+    await slow.aclose()
 
 
 # --- crashes --------------------------------------------------------------------------------------
