@@ -129,7 +129,22 @@ async def test_help_names_every_word() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["api test", "bot", "config check", "demo", "doctor", "migrate", "sandbox", "worker"]
+    "word",
+    [
+        "api test",
+        "backup",
+        "backups list",
+        "backups prune",
+        "backups verify",
+        "bot",
+        "config check",
+        "demo",
+        "doctor",
+        "migrate",
+        "restore",
+        "sandbox",
+        "worker",
+    ],
 )
 def test_every_word_explains_itself(word: str) -> None:
     ended = rei_here(*word.split(), "--help")
