@@ -141,6 +141,6 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
+        serialization.PrivateFormat.TraditionalOpenSSL,  # kube-apiserver takes no PKCS #8 to sign with
         serialization.NoEncryption(),
     )

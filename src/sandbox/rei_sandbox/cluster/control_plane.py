@@ -137,6 +137,8 @@ class ControlPlane:
         serving = authority.server("kube-apiserver")
         yield f"--etcd-servers={etcd_url}"
         yield "--bind-address=127.0.0.1"
+        yield "--advertise-address=127.0.0.1"  # else that of a default route, which may not be there
+        yield "--external-hostname=localhost"
         yield f"--secure-port={httpx.URL(url).port}"
         yield f"--tls-cert-file={serving.certificate}"
         yield f"--tls-private-key-file={serving.key}"
