@@ -19,7 +19,7 @@ from rei_sandbox.cluster.control_plane import ControlPlane
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.go_programs import CHECKOUT
 from rei_sandbox.cluster.programs import obtain
-from rei_sandbox.cluster.shared import GIVEN, keep
+from rei_sandbox.cluster.shared import GIVEN, launch
 
 FOLDER: Final = Path(".rei/cluster")
 LOOK_SECONDS: Final = 0.5
@@ -69,12 +69,13 @@ def prepare() -> None:
 @cluster.command(name="keep", hidden=True)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def keep_shared(folder: Path) -> None:
-    """Hold the cluster of a test run until its last user has gone."""
+    """Start the cluster of a test run, and leave a process that ends it after its last user."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        keep(folder, os.environ, say=_say)
+        ready = launch(folder, os.environ, say=_say)
     except ReiError as error:
         raise click.ClickException(str(error)) from None
+    sys.exit(0 if ready else 1)
 
 
 def _stay(plane: ControlPlane, *, kubectl: Path) -> NoReturn:

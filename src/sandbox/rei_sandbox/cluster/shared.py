@@ -35,9 +35,6 @@ WAIT_SECONDS_MAX: Final = ATTEMPTS * START_SECONDS_MAX + 30
 LOOK_SECONDS: Final = 0.1
 LOG_LINES: Final = 40
 
-# A keeper may outlive who started it; an object of a running process complains when it is freed.
-_keepers: list[subprocess.Popen[bytes]] = []
-
 
 @contextlib.contextmanager
 def cluster(folder: Path, environment: Mapping[str, str], *, say: Say) -> Iterator[Cluster]:
@@ -81,31 +78,42 @@ def keep(folder: Path, environment: Mapping[str, str], *, say: Say) -> None:
             plane.stop()  # still under the lock: who comes now waits, and starts another one
 
 
+def launch(folder: Path, environment: Mapping[str, str], *, say: Say) -> bool:
+    """Fork the keeper and return once the cluster is ready, or false once it has failed.
+
+    Whoever asked for it may end before it does: so it is the child of one that ends at once.
+    """
+    keeper = os.fork()
+    if keeper == 0:
+        keep(folder, environment, say=say)
+        os._exit(0)
+    while not _kubeconfig(folder).exists():
+        if os.waitpid(keeper, os.WNOHANG) != (0, 0):
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
 def _started(folder: Path) -> Path:
     """The kubeconfig of the cluster, which is started if there is none; only under start.lock."""
-    path = folder / "plane" / "kubeconfig"
+    path = _kubeconfig(folder)
     if path.exists():
         return path
     log = folder / "keeper.log"
+    command = [sys.executable, "-m", "rei_sandbox.cluster", "keep", str(folder)]
     with log.open("ab") as output:
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "rei_sandbox.cluster", "keep", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ),
-            cwd="/",
-            start_new_session=True,  # Ctrl-C ends the users, and their end ends the cluster
-        )
-    _keepers.append(keeper)
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while not path.exists():
-        if keeper.poll() is not None or time.monotonic() > deadline:
-            keeper.kill()
-            keeper.wait()
-            raise ServiceError("cluster", "did not become ready", tail(log, lines=LOG_LINES))
-        time.sleep(LOOK_SECONDS)
+        # In a session of its own: Ctrl-C ends the users, and their end ends the cluster.
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, cwd="/", start_new_session=True,
+        )  # fmt: skip
+    if done.returncode != 0:
+        raise ServiceError("cluster", "did not become ready", tail(log, lines=LOG_LINES))
     return path
+
+
+def _kubeconfig(folder: Path) -> Path:
+    return folder / "plane" / "kubeconfig"
 
 
 @contextlib.contextmanager

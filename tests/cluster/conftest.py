@@ -1,0 +1,113 @@
+"""A real Kubernetes API server for the tests of this folder, shared by all processes of the run.
+
+A given one (`REI_TEST_KUBECONFIG`; its CRDs of rei.bot are replaced, and stay), else one of our
+own: see rei_sandbox.cluster. Each test gets a namespace of its own. What is of the cluster's scope
+is everybody's: give it a name that nobody else takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kubernetes.aio import client, config
+
+from rei_core.maintenance.resources import GROUP, KINDS
+from rei_sandbox.cluster import shared
+from rei_sandbox.cluster.errors import NoCluster
+from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
+
+CRDS = Path(__file__).parents[2] / "k8s" / "crds"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder; the time limit is theirs alone.
+
+    The first of them may have to wait for programs to be built, which has a limit of its own.
+    """
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(func_only=True))
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Show a line at once: a build that takes minutes must not look like a hanging test."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def shown(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            sys.stderr.write(f"cluster: {line}\n")
+            sys.stderr.flush()
+
+    return shown
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]
+) -> Iterator[Cluster]:
+    """The API server. Not to be had: a skip that says why, a failure under CI=true."""
+    mine = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist have a folder each, side by side.
+    ours = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = stack.enter_context(shared.cluster(ours / "cluster", os.environ, say=say))
+        except NoCluster as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Cluster) -> None:
+    """Our kinds, known to the API server."""
+    names = [f"crd/{kind.names.plural}.{GROUP}" for kind in KINDS.values()]
+    kubectl = cluster.kubectl()
+
+    async def install() -> None:
+        await kubectl("apply", "--server-side", "--force-conflicts", "-k", str(CRDS))
+        await kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+
+    with (cluster.folder / "crds.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two workers that create one CRD get in each other's way
+        asyncio.run(install())  # a loop of its own: the tests' loops live for one test each
+
+
+@pytest.fixture
+async def namespace(cluster: Cluster) -> AsyncIterator[str]:
+    """A fresh namespace for this test alone.
+
+    Its end is ordered, not awaited: the API server takes at least five seconds for it.
+    """
+    name = f"rei-test-{uuid.uuid4().hex[:10]}"
+    kubectl = cluster.kubectl()
+    await kubectl("create", "namespace", name)
+    yield name
+    await kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster, namespace: str) -> Kubectl:
+    """`await kubectl("get", "backups")`: as the admin, in this test's namespace."""
+    return cluster.kubectl(namespace=namespace)
+
+
+@pytest.fixture
+async def api(cluster: Cluster) -> AsyncIterator[client.ApiClient]:
+    """kubernetes.aio, as the admin."""
+    path = str(cluster.kubeconfig)
+    opened = await config.new_client_from_config(config_file=path)  # type: ignore[no-untyped-call]
+    yield opened
+    await opened.close()
