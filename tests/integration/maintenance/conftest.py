@@ -38,6 +38,7 @@ LOST = (
     asyncpg.AdminShutdownError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
 )
 
 # What counts in the end, without the times and the numbers that differ from one life to another.
