@@ -15,7 +15,6 @@ import pytest
 
 from rei_sandbox.cluster import shared
 from rei_sandbox.cluster.control_plane import ControlPlane
-from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.kubeconfig import Cluster
 from rei_sandbox.cluster.programs import Programs, obtain
 from rei_sandbox.cluster.servers import Server
@@ -177,12 +176,3 @@ def test_what_a_killed_parent_left_is_ended_and_nobody_else(tmp_path: Path) -> N
     finally:
         for server in left.values():
             server.kill()
-
-
-def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path, say: Say) -> None:
-    environment = {shared.GIVEN: str(tmp_path / "nowhere"), "PATH": os.environ["PATH"]}
-    with (
-        pytest.raises(NoCluster, match=r"REI_TEST_KUBECONFIG names .*nowhere"),
-        shared.cluster(tmp_path, environment, say=say),
-    ):
-        pass

@@ -40,7 +40,9 @@ def cluster() -> None:
 )
 def up(folder: Path) -> None:
     """Start a cluster and hold it until Ctrl-C. The first time, its programs are built."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both: a shell starts what it puts into the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         programs = obtain(os.environ, say=_say)
         with _held(folder):
@@ -85,7 +87,7 @@ def _stay(plane: ControlPlane, *, kubectl: Path) -> NoReturn:
         click.echo(f"ready in {plane.ready_seconds:.1f} s; logs in {plane.folder}")
         click.echo(f"export KUBECONFIG={plane.kubeconfig}")
         click.echo(f"alias kubectl={kubectl}")
-        click.echo(f"kubectl apply --server-side -f {CHECKOUT / 'k8s' / 'crds'}")
+        click.echo(f"kubectl apply --server-side -k {CHECKOUT / 'k8s' / 'crds'}")
         click.echo("Ctrl-C ends it, with all that is in it.")
         while (server := plane.ended()) is None:
             time.sleep(LOOK_SECONDS)

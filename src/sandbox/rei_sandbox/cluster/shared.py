@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from rei_core.errors import ConfigurationError
 from rei_sandbox.cluster.control_plane import ATTEMPTS, START_SECONDS_MAX, ControlPlane
-from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.go_programs import Say
 from rei_sandbox.cluster.kubeconfig import Cluster
 from rei_sandbox.cluster.programs import obtain, obtain_kubectl
@@ -43,13 +43,16 @@ def cluster(folder: Path, environment: Mapping[str, str], *, say: Say) -> Iterat
     Only `REI_TEST_KUBECONFIG` gives one. `KUBECONFIG` does not: tests write CRDs and delete
     namespaces, and whoever is on call has production in there.
 
-    Raises `NoCluster` if none is to be had here, `ServiceError` if it did not start.
+    Raises `NoCluster` if none is to be had here, `ServiceError` if it did not start,
+    `ConfigurationError` if a given one is not there.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if given := environment.get(GIVEN):
         path = Path(given).expanduser().resolve()
         if not path.is_file():
-            raise NoCluster(f"{GIVEN} names {given}, and there is no such file")
+            raise ConfigurationError(
+                GIVEN, "there is no such file", "Name a kubeconfig, or unset it"
+            )
         program = obtain_kubectl(environment, say=say)
         yield Cluster(kubeconfig=path, kubectl_program=program, folder=folder, ours=False)
         return
