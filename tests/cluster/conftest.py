@@ -24,7 +24,9 @@ from rei_sandbox.cluster import shared
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
 
-CRDS = Path(__file__).parents[2] / "k8s" / "crds"
+K8S = Path(__file__).parents[2] / "k8s"
+OPERATOR = "rei-operator"
+OPERATOR_RIGHTS = ("service-account.yaml", "role.yaml", "role-binding.yaml")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,7 +79,7 @@ def crds(cluster: Cluster) -> None:
     kubectl = cluster.kubectl()
 
     async def install() -> None:
-        await kubectl("apply", "--server-side", "--force-conflicts", "-k", str(CRDS))
+        await kubectl("apply", "--server-side", "--force-conflicts", "-k", str(K8S / "crds"))
         await kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
 
     with (cluster.folder / "crds.lock").open("w") as lock:
@@ -102,6 +104,14 @@ async def namespace(cluster: Cluster) -> AsyncIterator[str]:
 def kubectl(cluster: Cluster, namespace: str) -> Kubectl:
     """`await kubectl("get", "backups")`: as the admin, in this test's namespace."""
     return cluster.kubectl(namespace=namespace)
+
+
+@pytest.fixture
+async def operator_kubeconfig(cluster: Cluster, kubectl: Kubectl, namespace: str) -> Path:
+    """How the operator of this test's namespace logs in: with the rights of k8s/operator, no more."""
+    rights = (f"--filename={K8S / 'operator' / name}" for name in OPERATOR_RIGHTS)
+    await kubectl("apply", "--server-side", *rights)
+    return await cluster.as_service_account(OPERATOR, namespace=namespace)
 
 
 @pytest.fixture

@@ -29,6 +29,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "Restore": {"targetDatabase": "rei_tuesday"},
 }
 ACCOUNT = "rei-operator"
+MAY = (("create", "jobs.batch"), ("delete", "backups.rei.bot"), ("create", "events"))
+MAY_NOT = (
+    ("get", "secrets"),
+    ("create", "balanceadjustments.rei.bot"),
+    ("update", "userbans.rei.bot"),
+    ("create", "rolebindings.rbac.authorization.k8s.io"),
+    ("get", "customresourcedefinitions.apiextensions.k8s.io"),
+)
 
 
 def named(path: Path) -> str:
@@ -157,6 +165,19 @@ async def may(kubectl: Kubectl, *words: str) -> bool:
         if refused.exit_status == 1:  # "no" is an exit status too
             return False
         raise
+
+
+@pytest.mark.usefixtures("crds")
+async def test_the_operator_has_the_rights_of_its_role_in_its_namespace_only(
+    cluster: Cluster, operator_kubeconfig: Path, namespace: str
+) -> None:
+    operator = cluster.kubectl(namespace=namespace, kubeconfig=operator_kubeconfig)
+    await until(lambda: may(operator, "list", "backups.rei.bot"), what="the role counts")
+    for verb, resource in MAY:
+        assert await may(operator, verb, resource), f"{verb} {resource}"
+        assert not await may(operator, verb, resource, "--namespace=default")
+    for verb, resource in MAY_NOT:
+        assert not await may(operator, verb, resource), f"{verb} {resource}"
 
 
 async def test_a_token_that_nobody_issued_lets_nobody_in(
