@@ -187,16 +187,22 @@ class UpdateHandler:
     @contextlib.asynccontextmanager
     async def _kept(self, update: Update, attempt: int) -> AsyncIterator[None]:
         """Inside, nobody else takes the update."""
-        keeping = asyncio.create_task(self._keep(update, attempt))
+        keeping: list[asyncio.Task[None]] = []
+        # Most handlers are done long before the first renewal: a timer costs them less than a task.
+        timer = asyncio.get_running_loop().call_later(
+            LEASE_SECONDS / 3,
+            lambda: keeping.append(asyncio.create_task(self._keep(update, attempt))),
+        )
         try:
             yield
         finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
+            timer.cancel()
+            for task in keeping:
+                task.cancel()
+                await asyncio.wait({task})
 
     async def _keep(self, update: Update, attempt: int) -> None:
         while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
             try:
                 async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
                     await queries.renew(
@@ -207,6 +213,7 @@ class UpdateHandler:
                     )
             except Exception as error:  # the next one comes; a lapsed lease means one run too many
                 log.warning("update's lease not renewed", error=type(error).__name__)
+            await asyncio.sleep(LEASE_SECONDS / 3)
 
     async def _release(self, update: Update, attempt: int, *, counts: bool) -> None:
         """Let the repeat try at once; if even that fails, it waits for the lease."""
