@@ -105,13 +105,14 @@ class Worker:
             metrics=self.metrics,
             on_change=self._look,
         )
-        self._broker = DoorbellBroker(redis_url, consumer=name, ready=self._pump.slot_is_free)
+        self._broker = DoorbellBroker(redis_url, consumer=name, ready=self._pump.room)
         self._stop = asyncio.Event()
         self._status = StatusServer(
             pool=pool,
             metrics=self.metrics,
             ticked_at=lambda: self._pump.ticked_at,
             stop=self._stop,
+            host=settings.host,
             port=settings.metrics_port,
         )
 
