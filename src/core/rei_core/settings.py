@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from rei_core.errors import ConfigurationError
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+METRICS_PORT = "Port of health and metrics, for our own network only; 0: none"
 
 
 def _from_json(value: object) -> object:
@@ -152,17 +153,26 @@ class GeminiSettings(BaseSettings):
     ] = 180
 
 
-class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
+class ServerSettings(BaseSettings):
+    """Where a process listens."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    host: Annotated[str, Field(description="Address that is listened on")] = "0.0.0.0"  # noqa: S104
+
+
+class BotSettings(CoreSettings, ServerSettings, TelegramSettings, YooKassaSettings):
     """The bot's process."""
 
     mode: Annotated[
         Literal["polling", "webhook"],
         Field(description="polling for one node, webhook for a cluster"),
     ] = "polling"
-    host: Annotated[str, Field(description="Address the HTTP server listens on")] = "0.0.0.0"  # noqa: S104
     port: Annotated[
-        int, Field(ge=1, le=65535, description="Port of webhooks, health and metrics")
+        int, Field(ge=1, le=65535, description="Port of webhooks: what the world may reach")
     ] = 8080
+    # Not the worker's default, so that both start on one machine.
+    metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8082
     public_url: Annotated[
         Url | None,
         Field(description="How Telegram reaches us (webhook mode): https://bot.example.com"),
@@ -187,7 +197,7 @@ class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
     support_contact: Annotated[str, Field(description="Shown by /support")] = "@your_support"
 
 
-class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
+class WorkerSettings(CoreSettings, ServerSettings, TelegramSettings, GeminiSettings):
     """The worker's process."""
 
     concurrency: Annotated[
@@ -226,9 +236,7 @@ class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
     drain_seconds: Annotated[
         float, Field(gt=0, description="After SIGTERM: how long running jobs may take to end")
     ] = 240
-    metrics_port: Annotated[
-        int, Field(ge=0, le=65535, description="Health and metrics; 0: none")
-    ] = 8081
+    metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8081
 
 
 # pydantic's own words for what happens most are not a person's.

@@ -80,10 +80,13 @@ def inspect(kinds: dict[str, type[BaseSettings]]) -> list[SettingState]:
         for name, field in kind.model_fields.items():
             variable = variable_of(kind, name)
             known = found.get(variable)
+            shown = _shown(variable, field)
+            if known is not None and shown not in known.shown.split(", "):
+                shown = f"{known.shown}, {shown}"  # each process has a default of its own
             found[variable] = SettingState(
                 variable=variable,
                 processes=(*(known.processes if known else ()), process),
-                shown=_shown(variable, field),
+                shown=shown,
                 given=variable in os.environ,
                 problem=problems.get(variable, ""),
                 description=field.description or "",
