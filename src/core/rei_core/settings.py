@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from rei_core.errors import ConfigurationError
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+Rubles = Annotated[int, Field(ge=1, le=350_000)]
+"""Of one payment: what YooKassa takes by card."""
 METRICS_PORT = "Port of health and metrics, for our own network only; 0: none"
 
 
@@ -26,7 +28,7 @@ def _from_json(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is no JSON list") from None
 
 
@@ -67,7 +69,8 @@ class CoreSettings(BaseSettings):
         int, Field(ge=1, le=20, description="Attempts at a job before it is failed and refunded")
     ] = 4
     job_deadline_seconds: Annotated[
-        float, Field(gt=0, description="A job still queued after this is failed and refunded")
+        float,
+        Field(gt=0, le=604_800, description="A job still queued after this is failed and refunded"),
     ] = 3600
 
 
@@ -182,19 +185,24 @@ class BotSettings(CoreSettings, ServerSettings, TelegramSettings, YooKassaSettin
         Field(description="Shared with Telegram (webhook mode), 1-256 of A-Za-z0-9_-"),
     ] = None
     updates_per_minute_max: Annotated[
-        int, Field(ge=1, description="Updates one customer may send in a minute, over all pods")
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Updates one customer may send in a minute, over all pods",
+        ),
     ] = 60
-    topup_min_rubles: Annotated[int, Field(ge=1, description="Smallest top-up")] = 50
-    topup_max_rubles: Annotated[int, Field(ge=1, le=350_000, description="Largest top-up")] = (
-        100_000
-    )
+    topup_min_rubles: Annotated[Rubles, Field(description="Smallest top-up")] = 50
+    topup_max_rubles: Annotated[Rubles, Field(description="Largest top-up")] = 100_000
     topup_choices_rubles: Annotated[
-        tuple[int, ...],
+        tuple[Rubles, ...],
         NoDecode,
         BeforeValidator(_from_json),
-        Field(description="Amounts on the buttons, as a JSON list"),
+        Field(max_length=20, description="Amounts on the buttons, as a JSON list"),
     ] = (200, 500, 1000, 3000)
-    support_contact: Annotated[str, Field(description="Shown by /support")] = "@your_support"
+    support_contact: Annotated[
+        str, Field(max_length=200, description="Shown by /support")
+    ] = "@your_support"  # fmt: skip
 
 
 class WorkerSettings(CoreSettings, ServerSettings, TelegramSettings, GeminiSettings):
@@ -204,25 +212,29 @@ class WorkerSettings(CoreSettings, ServerSettings, TelegramSettings, GeminiSetti
         int, Field(ge=1, le=2000, description="Jobs at a time in this process")
     ] = 8
     lease_seconds: Annotated[
-        float, Field(ge=1, description="A worker silent for this long has lost its jobs")
+        float, Field(ge=1, le=3600, description="A worker silent for this long has lost its jobs")
     ] = 30
     poll_seconds: Annotated[
-        float, Field(gt=0, description="How often the queue is looked at without a ring")
+        float, Field(gt=0, le=600, description="How often the queue is looked at without a ring")
     ] = 1
     provider_concurrency_max: Annotated[
-        int, Field(ge=1, description="Calls at a time of all workers together")
+        int, Field(ge=1, le=1_000_000, description="Calls at a time of all workers together")
     ] = 64
     provider_calls_per_minute_max: Annotated[
-        int, Field(ge=1, description="Calls in a minute of all workers together")
+        int, Field(ge=1, le=1_000_000, description="Calls in a minute of all workers together")
     ] = 600
     circuit_failures_max: Annotated[
-        int, Field(ge=1, description="Failures in a row that stop taking orders")
+        int, Field(ge=1, le=1_000_000, description="Failures in a row that stop taking orders")
     ] = 8
     circuit_probe_seconds: Annotated[
-        float, Field(gt=0, description="How often a stopped provider is asked whether it is back")
+        float,
+        Field(
+            gt=0, le=3600, description="How often a stopped provider is asked whether it is back"
+        ),
     ] = 15
     retry_base_seconds: Annotated[
-        float, Field(gt=0, description="Delay before the second attempt; doubles with each")
+        float,
+        Field(gt=0, le=3600, description="Delay before the second attempt; doubles with each"),
     ] = 2
     telegram_messages_per_second_max: Annotated[
         int,
@@ -232,9 +244,12 @@ class WorkerSettings(CoreSettings, ServerSettings, TelegramSettings, GeminiSetti
             description="Messages a second of all workers together; Telegram takes 30 unless paid",
         ),
     ] = 25
-    delivery_attempts_max: Annotated[int, Field(ge=1, description="Attempts at a delivery")] = 30
+    delivery_attempts_max: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Attempts at a delivery")
+    ] = 30
     drain_seconds: Annotated[
-        float, Field(gt=0, description="After SIGTERM: how long running jobs may take to end")
+        float,
+        Field(gt=0, le=86_400, description="After SIGTERM: how long running jobs may take to end"),
     ] = 240
     metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8081
 
