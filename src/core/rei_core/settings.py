@@ -44,7 +44,8 @@ class CoreSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
 
     database_url: Annotated[
-        SecretStr, Field(description="PostgreSQL: postgresql://user:password@host/db")
+        SecretStr,
+        Field(min_length=1, description="PostgreSQL: postgresql://user:password@host/db"),
     ]
     redis_url: Annotated[SecretStr, Field(description="Redis: redis://host:6379/0")] = SecretStr(
         "redis://127.0.0.1:6379/0"

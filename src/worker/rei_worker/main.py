@@ -7,11 +7,13 @@ from contextlib import AsyncExitStack
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
+from aiogram.utils.token import TokenValidationError
 
 from rei_core import logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
+from rei_core.errors import ConfigurationError
 from rei_core.images.gemini import GeminiClient
 from rei_core.images.pacing import SharedRate
 from rei_core.process import stop_on_signals
@@ -60,9 +62,16 @@ async def main(settings: WorkerSettings) -> None:
 
 
 def telegram_bot(settings: WorkerSettings) -> Bot:
-    """aiogram's client for the Bot API that the settings name."""
+    """aiogram's client for the Bot API that the settings name; raises `ConfigurationError`."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
-    return Bot(settings.bot_token.get_secret_value(), session=AiohttpSession(api=api))
+    try:
+        return Bot(settings.bot_token.get_secret_value(), session=AiohttpSession(api=api))
+    except TokenValidationError:
+        raise ConfigurationError(
+            "BOT_TOKEN",
+            "does not look like a bot's token",
+            "It is two parts with a colon between them; @BotFather shows it under /mybots",
+        ) from None
 
 
 def _quiet_taskiq() -> None:

@@ -99,6 +99,20 @@ def _can_be_worked_with(value: object, name: str) -> None:
             assert 0 <= number <= DATABASE_INT_MAX, name
 
 
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    [(kind, v) for kind, name, v in VARIABLES if kind.model_fields[name].is_required()],
+)
+def test_what_has_no_default_must_not_be_empty(kind: type[BaseSettings], variable: str) -> None:
+    """An empty address of the database would be PostgreSQL's own defaults: some other database."""
+    with (
+        patch.dict(os.environ, {**ENOUGH, variable: ""}, clear=True),
+        pytest.raises(ConfigurationError) as refused,
+    ):
+        load(kind)
+    assert (refused.value.setting, refused.value.problem) == (variable, "is empty")
+
+
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(value=VALUES)
 def test_whatever_amounts_are_offered_can_be_shown(value: str) -> None:

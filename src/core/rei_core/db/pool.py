@@ -8,7 +8,10 @@ from typing import TypeAlias
 
 import asyncpg
 import structlog
+from asyncpg.exceptions import ClientConfigurationError
 from asyncpg.pool import PoolConnectionProxy
+
+from rei_core.errors import ConfigurationError
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -25,23 +28,35 @@ async def create_pool(
     size_max: int,
     command_timeout_seconds: float = 30,
 ) -> Pool:
-    """Open a pool whose connections speak JSON and give up on a statement after a while."""
-    pool: Pool | None = await asyncpg.create_pool(
-        database_url,
-        min_size=1,
-        max_size=size_max,
-        command_timeout=command_timeout_seconds,
-        timeout=10,
-        init=_prepare,
-        reset=_leave,
-        server_settings={
-            "application_name": application,
-            # A client that died between two statements must not hold a balance row for ever.
-            "idle_in_transaction_session_timeout": "60000",
-            # The statements here are short and prepared once; compiling them costs more than it saves.
-            "jit": "off",
-        },
-    )
+    """Open a pool whose connections speak JSON and give up on a statement after a while.
+
+    Raises `ConfigurationError` for an address that is none.
+    """
+    try:
+        pool: Pool | None = await asyncpg.create_pool(
+            database_url,
+            min_size=1,
+            max_size=size_max,
+            command_timeout=command_timeout_seconds,
+            timeout=10,
+            init=_prepare,
+            reset=_leave,
+            server_settings={
+                "application_name": application,
+                # A client that died between two statements must not hold a balance row for ever.
+                "idle_in_transaction_session_timeout": "60000",
+                # The statements here are short and prepared once; compiling them costs more than it saves.
+                "jit": "off",
+            },
+        )
+    except (ValueError, OverflowError, ClientConfigurationError):
+        # asyncpg's own words quote what it stumbled over: a password with a slash, half of it.
+        raise ConfigurationError(
+            "REI_DATABASE_URL",
+            "is no address of a database",
+            "postgresql://user:password@host:5432/db; in the password / # ? @ [ ] % are written "
+            "as %2F %23 %3F %40 %5B %5D %25",
+        ) from None
     assert pool is not None
     return pool
 
