@@ -45,6 +45,11 @@ async def test_each_revision_works_on_the_data_of_the_one_before(empty_database_
     assert (await schema_state(empty_database_url)).up_to_date
 
 
+async def test_an_address_may_hold_what_libpq_knows(empty_database_url: str) -> None:
+    state = await migrate(f"{empty_database_url}?sslmode=prefer")
+    assert state.up_to_date
+
+
 async def test_migrations_at_the_same_time_wait_for_each_other(empty_database_url: str) -> None:
     states = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
     assert all(state.up_to_date for state in states)

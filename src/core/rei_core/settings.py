@@ -10,6 +10,7 @@ import json
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -33,9 +34,27 @@ def _from_json(value: object) -> object:
 
 
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        ip_network(text, strict=False)
+    for number, text in enumerate(texts, start=1):
+        try:
+            ip_network(text, strict=False)
+        except ValueError:  # its own words quote what was written, which may be anything
+            raise ValueError(f"number {number} of the list is no network") from None
     return texts
+
+
+def _redis_address(url: SecretStr) -> SecretStr:
+    # Not left to the clients, whose errors quote what they stumble over: with a / in a password
+    # that is the password.
+    try:
+        parts = urlsplit(url.get_secret_value())
+        known = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            "is no address of a Redis; in the password / # ? @ are written %2F %23 %3F %40"
+        )
+    return url
 
 
 class CoreSettings(BaseSettings):
@@ -47,9 +66,11 @@ class CoreSettings(BaseSettings):
         SecretStr,
         Field(min_length=1, description="PostgreSQL: postgresql://user:password@host/db"),
     ]
-    redis_url: Annotated[SecretStr, Field(description="Redis: redis://host:6379/0")] = SecretStr(
-        "redis://127.0.0.1:6379/0"
-    )
+    redis_url: Annotated[
+        SecretStr,
+        AfterValidator(_redis_address),
+        Field(description="Redis: redis://:password@host:6379/0"),
+    ] = SecretStr("redis://127.0.0.1:6379/0")
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much is logged")
     ] = "INFO"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,8 +16,8 @@ import pytest
 from rei_sandbox.services import free_port
 from rei_sandbox.settings import SandboxSettings
 
-LISTENING = "0A"
-LOOPBACK = re.compile(r"^(0100007F|0{24}01000000)$", re.IGNORECASE)
+from .listening import LOOPBACK, listens_on
+
 START_SECONDS_MAX = 60.0
 
 
@@ -49,18 +48,6 @@ def until_said(log: Path, words: str, process: subprocess.Popen[bytes]) -> str:
     return log.read_text()
 
 
-def listens_on(pid: int) -> set[str]:
-    """The addresses, as the kernel writes them, that a process listens on."""
-    sockets = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTENING and f"socket:[{fields[9]}]" in sockets:
-                found.add(fields[1].partition(":")[0])
-    return found
-
-
 def test_by_default_only_this_machine_is_let_in(tmp_path: Path) -> None:
     assert SandboxSettings.model_fields["host"].default == "127.0.0.1"
     log = tmp_path / "sandbox.log"
@@ -68,7 +55,7 @@ def test_by_default_only_this_machine_is_let_in(tmp_path: Path) -> None:
         text = until_said(log, "Ctrl-C", process)
         addresses = listens_on(process.pid)
     assert addresses
-    assert all(LOOPBACK.match(address) for address in addresses)
+    assert all(LOOPBACK.fullmatch(address) for address in addresses)
     assert "password" not in text
 
 

@@ -8,10 +8,9 @@ from typing import TypeAlias
 
 import asyncpg
 import structlog
-from asyncpg.exceptions import ClientConfigurationError
 from asyncpg.pool import PoolConnectionProxy
 
-from rei_core.errors import ConfigurationError
+from rei_core.db.address import address_unquoted
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -32,7 +31,7 @@ async def create_pool(
 
     Raises `ConfigurationError` for an address that is none.
     """
-    try:
+    with address_unquoted():
         pool: Pool | None = await asyncpg.create_pool(
             database_url,
             min_size=1,
@@ -49,14 +48,6 @@ async def create_pool(
                 "jit": "off",
             },
         )
-    except (ValueError, OverflowError, ClientConfigurationError):
-        # asyncpg's own words quote what it stumbled over: a password with a slash, half of it.
-        raise ConfigurationError(
-            "REI_DATABASE_URL",
-            "is no address of a database",
-            "postgresql://user:password@host:5432/db; in the password / # ? @ [ ] % are written "
-            "as %2F %23 %3F %40 %5B %5D %25",
-        ) from None
     assert pool is not None
     return pool
 
