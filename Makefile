@@ -53,7 +53,7 @@ mutants: ## Plant one bug after the other where money moves; exit 0 only if the 
 	@tools/setup
 	$(BIN)/python tools/mutants.py $(NAMES)
 
-lint: ## Check style, types, layers, migrations, and that the planted bugs fit the code
+lint: ## Check style, types, layers, migrations, planted bugs, and known vulnerabilities
 	@tools/setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -61,6 +61,7 @@ lint: ## Check style, types, layers, migrations, and that the planted bugs fit t
 	$(BIN)/lint-imports
 	$(BIN)/squawk src/core/rei_core/db/revisions/*.sql
 	$(BIN)/python tools/mutants.py --check
+	tools/audit
 
 format: ## Format the code and mend what can be mended
 	@tools/setup
