@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.utils.token import TokenValidationError
 
@@ -18,6 +17,7 @@ from rei_core.images.gemini import GeminiClient
 from rei_core.images.pacing import SharedRate
 from rei_core.process import stop_on_signals
 from rei_core.settings import WorkerSettings
+from rei_worker.telegram_session import StrictSession
 from rei_worker.worker import Worker
 
 
@@ -65,7 +65,7 @@ def telegram_bot(settings: WorkerSettings) -> Bot:
     """aiogram's client for the Bot API that the settings name; raises `ConfigurationError`."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
     try:
-        return Bot(settings.bot_token.get_secret_value(), session=AiohttpSession(api=api))
+        return Bot(settings.bot_token.get_secret_value(), session=StrictSession(api=api))
     except TokenValidationError:
         raise ConfigurationError(
             "BOT_TOKEN",
