@@ -114,6 +114,15 @@ class TelegramSettings(BaseSettings):
     ] = "https://api.telegram.org"
 
 
+def no_token() -> ConfigurationError:
+    """BOT_TOKEN is no bot's token, which aiogram finds out; its own words are not passed on."""
+    return ConfigurationError(
+        "BOT_TOKEN",
+        "does not look like a bot's token",
+        "It is two parts with a colon between them; @BotFather shows it under /mybots",
+    )
+
+
 class YooKassaSettings(BaseSettings):
     """The way to YooKassa, and 54-FZ receipts."""
 

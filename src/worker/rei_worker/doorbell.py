@@ -51,9 +51,7 @@ def consumer_name() -> str:
 class DoorbellBroker(RedisStreamBroker):
     """taskiq's stream broker for hints: see the module."""
 
-    def __init__(
-        self, url: str, *, consumer: str, ready: Callable[[], Awaitable[int]] | None = None
-    ) -> None:
+    def __init__(self, url: str, *, consumer: str, ready: Callable[[], Awaitable[int]]) -> None:
         """`ready` is awaited before each read: how many slots are free, once there is one."""
         super().__init__(
             url,
@@ -91,9 +89,9 @@ class DoorbellBroker(RedisStreamBroker):
         """Yield rings for ever, whatever happens to Redis."""
         backoff_seconds = 0.1
         while True:
-            rings_max = 1 if self._ready is None else min(await self._ready(), RINGS_AT_ONCE_MAX)
+            free_slots = await self._ready()
             try:
-                ring = await self._read(rings_max)
+                ring = await self._read(min(free_slots, RINGS_AT_ONCE_MAX))
             except (RedisError, OSError, TimeoutError) as error:
                 if "NOGROUP" in str(error):
                     logger.info("doorbell.group_lost")

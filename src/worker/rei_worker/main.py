@@ -12,11 +12,10 @@ from rei_core import logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
-from rei_core.errors import ConfigurationError
 from rei_core.images.gemini import GeminiClient
 from rei_core.images.pacing import SharedRate
 from rei_core.process import stop_on_signals
-from rei_core.settings import WorkerSettings
+from rei_core.settings import WorkerSettings, no_token
 from rei_worker.telegram_session import StrictSession
 from rei_worker.worker import Worker
 
@@ -67,11 +66,7 @@ def telegram_bot(settings: WorkerSettings) -> Bot:
     try:
         return Bot(settings.bot_token.get_secret_value(), session=StrictSession(api=api))
     except TokenValidationError:
-        raise ConfigurationError(
-            "BOT_TOKEN",
-            "does not look like a bot's token",
-            "It is two parts with a colon between them; @BotFather shows it under /mybots",
-        ) from None
+        raise no_token() from None
 
 
 def _quiet_taskiq() -> None:

@@ -4,7 +4,7 @@ worker sends: nothing is lost, nothing hangs, and the next good answer delivers.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,16 +105,12 @@ class Portal:
 
 
 @pytest.fixture
-async def portal() -> AsyncIterator[Portal]:
+async def portal(serve: Callable[[web.Application], Awaitable[str]]) -> Portal:
     made = Portal()
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/bot{token}/{method}", made.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    made.url = await serve(app)
+    return made
 
 
 @pytest.fixture

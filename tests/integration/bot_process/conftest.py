@@ -195,20 +195,18 @@ def _value(text: Any) -> Any:
 
 
 @pytest.fixture
-async def telegram() -> AsyncIterator[Telegram]:
+async def telegram(
+    serve: Callable[[web.Application], Awaitable[str]],
+) -> AsyncIterator[Telegram]:
     """A Telegram that listens on loopback."""
     server = Telegram()
     app = web.Application()
     app.router.add_post("/bot" + TOKEN.replace(":", "\\:") + "/{method}", server.answer)
     app.router.add_post("/bot{token}/{method}", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    server.url = await serve(app)
     yield server
     for gate in server.gates.values():
         gate.set()
-    await runner.cleanup()
 
 
 class Wire:

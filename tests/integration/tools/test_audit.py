@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,17 +66,15 @@ class Advisories:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[Advisories]:
+async def service(
+    serve: Callable[[web.Application], Awaitable[str]],
+) -> AsyncIterator[Advisories]:
     advisories = Advisories()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", advisories.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    advisories.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    advisories.url = await serve(app)
     yield advisories
     advisories.gone.set()
-    await runner.cleanup()
 
 
 async def audit(url: str, **settings: str) -> tuple[int, str]:

@@ -81,7 +81,9 @@ def inspect(kinds: dict[str, type[BaseSettings]]) -> list[SettingState]:
             variable = variable_of(kind, name)
             known = found.get(variable)
             shown = _shown(variable, field)
-            if known is not None and shown not in known.shown.split(", "):
+            if known is not None and variable in os.environ:
+                shown = known.shown
+            elif known is not None and shown not in known.shown.split(", "):
                 shown = f"{known.shown}, {shown}"  # each process has a default of its own
             found[variable] = SettingState(
                 variable=variable,
