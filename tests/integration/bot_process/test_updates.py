@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rei_bot import notices, updates, webhooks
+from rei_core.updates import queries
 
 from .conftest import CUSTOMER, SECRET, SECRET_HEADER, Json, Rei, Stage, error, until
 
@@ -256,6 +257,28 @@ async def test_an_update_that_takes_its_time_is_not_taken_by_another(
         gate.set()
         assert await slow == 200
     assert len(stage.telegram.of("sendMessage")) == 1
+
+
+async def test_nobody_keeps_an_update_that_is_done(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updates, "LEASE_SECONDS", 0.3)
+    kept = asyncio.Event()
+
+    async def renew(*_: object, **__: object) -> None:
+        kept.set()
+
+    monkeypatch.setattr(queries, "renew", renew)
+    gate = stage.telegram.gates["sendMessage"] = asyncio.Event()
+    async with stage.bot() as rei:
+        slow = asyncio.create_task(rei.post_update(stage.telegram.message("/help")))
+        await asyncio.wait_for(kept.wait(), 10)  # while it takes its time it is kept
+        gate.set()
+        assert await slow == 200
+        assert await rei.post_update(stage.telegram.message("/help")) == 200
+        kept.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(kept.wait(), 3 * updates.LEASE_SECONDS)
 
 
 async def test_with_the_database_away_nothing_is_taken_and_nothing_is_lost(stage: Stage) -> None:
