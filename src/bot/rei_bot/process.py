@@ -31,6 +31,7 @@ from rei_bot.webhooks import (
     YooKassaWebhook,
 )
 from rei_core.errors import ConfigurationError
+from rei_core.process import cancel
 from rei_core.rates import SharedLimiter
 
 log = structlog.get_logger()
@@ -143,7 +144,7 @@ class BotProcess:
             await self._drain_requests()
         finally:
             self.stop()
-            await _cancel(*background)
+            await cancel(*background)
             await self._webhooks.close()
             await self._status.close()
         log.info("bot stopped")
@@ -179,11 +180,3 @@ class BotProcess:
 
 def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
-
-
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            log.error("loop died", exc_info=result)

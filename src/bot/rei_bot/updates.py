@@ -42,6 +42,7 @@ from rei_bot.metrics import Metrics, kind_of
 from rei_bot.notices import Notices, sender_of
 from rei_bot.services import Services
 from rei_bot.throttle import Throttle, Verdict
+from rei_core.process import cancel
 from rei_core.updates import queries
 from rei_core.updates.queries import Claim
 
@@ -197,9 +198,7 @@ class UpdateHandler:
             yield
         finally:
             timer.cancel()
-            for task in keeping:
-                task.cancel()
-                await asyncio.wait({task})
+            await cancel(*keeping)
 
     async def _keep(self, update: Update, attempt: int) -> None:
         while True:
