@@ -63,7 +63,7 @@ mutants: ## Plant one bug after the other where money moves; exit 0 only if the 
 	@tools/setup
 	$(BIN)/python tools/mutants.py $(NAMES)
 
-lint: ## Check style, types, layers, migrations, that planted bugs and CRDs fit the code
+lint: ## Check style, types, layers, migrations, planted bugs, CRDs, and known vulnerabilities
 	@tools/setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -72,6 +72,7 @@ lint: ## Check style, types, layers, migrations, that planted bugs and CRDs fit 
 	$(BIN)/squawk src/core/rei_core/db/revisions/*.sql
 	$(BIN)/python tools/mutants.py --check
 	$(BIN)/python tools/crds.py --check
+	tools/audit
 
 crds: ## Write k8s/crds anew from the models of the custom resources
 	@tools/setup

@@ -11,11 +11,13 @@ import contextlib
 import itertools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
+from aiohttp import web
 from sqlalchemy.engine import make_url
 
 from rei_core.db import Pool, create_pool
@@ -94,6 +96,21 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     opened = await create_pool(database_url, application="test", size_max=20)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[web.Application], Awaitable[str]]]:
+    """`await serve(app)`: its address on loopback; it ends with the test, whoever still hangs on."""
+    async with AsyncExitStack() as stack:
+
+        async def start(app: web.Application) -> str:
+            runner = web.AppRunner(app, shutdown_timeout=0.1)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+        yield start
 
 
 def _named(url: str, database: str) -> str:

@@ -75,10 +75,12 @@ def bot(
     stage: Stage, world: Outside, *, database: str, port: int, settings: Mapping[str, str]
 ) -> Iterator[Program]:
     """The real `rei bot` in webhook mode, not yet started."""
+    metrics_port = free_port()
     wanted = {
         "REI_MODE": "webhook",
         "REI_HOST": "127.0.0.1",
         "REI_PORT": str(port),
+        "REI_METRICS_PORT": str(metrics_port),
         "REI_PUBLIC_URL": "https://bot.example.com",
         "REI_WEBHOOK_SECRET": SECRET,
         "YOOKASSA_SHOP_ID": "bench",
@@ -87,7 +89,7 @@ def bot(
         **settings,
     }
     with _rei(
-        stage, world, "bot", database=database, name="bot", port=port, settings=wanted
+        stage, world, "bot", database=database, name="bot", port=metrics_port, settings=wanted
     ) as child:
         yield child
 
@@ -103,6 +105,7 @@ def _rei(
     port: int,
     settings: Mapping[str, str],
 ) -> Iterator[Program]:
+    """`port` is that of health and metrics."""
     ours = ("REI_", "BOT_TOKEN", "YOOKASSA_", "GEMINI_")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     child = Program(

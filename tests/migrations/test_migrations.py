@@ -74,6 +74,11 @@ async def test_bans_from_before_have_a_source_and_can_be_lifted(empty_database_u
     await connection.close()
 
 
+async def test_an_address_may_hold_what_libpq_knows(empty_database_url: str) -> None:
+    state = await migrate(f"{empty_database_url}?sslmode=prefer")
+    assert state.up_to_date
+
+
 async def test_migrations_at_the_same_time_wait_for_each_other(empty_database_url: str) -> None:
     states = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
     assert all(state.up_to_date for state in states)

@@ -21,7 +21,7 @@ from limits import RateLimitItem
 from rei_bench.outside import SECRET, TOKEN
 from rei_bench.programs import config, tell
 from rei_bot.dispatcher import build_dispatcher
-from rei_bot.http import HttpServer
+from rei_bot.http import WebhookServer
 from rei_bot.metrics import Metrics
 from rei_bot.registration import PATH
 from rei_bot.services import Services
@@ -117,13 +117,7 @@ async def main() -> None:
     webhook = TelegramWebhook(
         bot=bot, secret=SECRET, handle=updates.handle, gate=Gate(UPDATES_AT_ONCE_MAX)
     )
-    server = HttpServer(
-        pool=pool,
-        metrics=metrics,
-        stop=asyncio.Event(),
-        webhooks={PATH: webhook.take},
-        ticked_at=None,
-    )
+    server = WebhookServer({PATH: webhook.take})
     await server.start("127.0.0.1", config()["port"])
     tell("ready")
     await asyncio.Event().wait()

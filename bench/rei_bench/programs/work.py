@@ -90,7 +90,7 @@ async def main() -> None:
     pump = Pump(
         settings=settings, pool=pool, keeper=keeper, runner=runner, metrics=metrics, worker=name
     )
-    broker = DoorbellBroker(asked["redis_url"], consumer=name, ready=pump.slot_is_free)
+    broker = DoorbellBroker(asked["redis_url"], consumer=name, ready=pump.room)
     stop = asyncio.Event()
     working = [
         asyncio.create_task(hear(broker, pump.nudge, stop=stop)),

@@ -25,7 +25,8 @@ def bot(*, mode: str | None) -> None:
     Needs:   REI_DATABASE_URL, BOT_TOKEN, YOOKASSA_SHOP_ID, YOOKASSA_SECRET_KEY, and usually
              REI_REDIS_URL; webhook mode also REI_PUBLIC_URL and REI_WEBHOOK_SECRET.
     Before:  rei config check, rei migrate, rei doctor
-    Serves:  /webhook/telegram, /webhook/yookassa, /healthz, /readyz, /metrics on REI_PORT
+    Serves:  /webhook/telegram, /webhook/yookassa on REI_PORT, for the world
+             /healthz, /readyz, /metrics on REI_METRICS_PORT, for your own network (0: none)
 
     SIGTERM (or Ctrl-C) stops: nothing new is taken, what is being handled may end within
     25 seconds, the rest comes again to the next process. A second one exits at once.

@@ -1,8 +1,10 @@
-"""The bot's HTTP server: webhooks, health and metrics on one port.
+"""The bot's HTTP servers: webhooks on one port, health and metrics on another.
+
+Two ports, so that no ingress in front of the first can ever show the second to the world: not by
+a rule left out, and not by a trick with the path (docs/adr/0006).
 
 Slow clients: a connection that has not sent a whole request in `IDLE_SECONDS_MAX` is closed,
-bodies have their own bounds (see `webhooks`). The operator's ingress should let only `/webhook/`
-through.
+bodies have their own bounds (see `webhooks`).
 """
 
 from __future__ import annotations
@@ -30,49 +32,19 @@ CLOSE_SECONDS_MAX = 2.0
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-class HttpServer:
-    """`/healthz` (the loops turn), `/readyz` (the database answers, not stopping), `/metrics`."""
+class WebhookServer:
+    """What the world may reach: the webhooks, and nothing else."""
 
-    def __init__(
-        self,
-        *,
-        pool: Pool,
-        metrics: Metrics,
-        stop: asyncio.Event,
-        webhooks: dict[str, Handler],
-        ticked_at: Callable[[], float] | None,
-    ) -> None:
-        """`webhooks` by path; `ticked_at` tells when polling last looked at Telegram, if it does."""
-        self._pool = pool
-        self._metrics = metrics
-        self._stop = stop
-        self._ticked_at = ticked_at
+    def __init__(self, webhooks: dict[str, Handler]) -> None:
+        """`webhooks` by path."""
         app = web.Application(middlewares=[_last_resort])
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._exposition)
         for path, handler in webhooks.items():
             app.router.add_post(path, handler)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            keepalive_timeout=IDLE_SECONDS_MAX,
-            lingering_time=LINGER_SECONDS_MAX,
-            shutdown_timeout=CLOSE_SECONDS_MAX,
-        )
+        self._runner = _runner(app)
 
     async def start(self, host: str, port: int) -> None:
         """Listen; raises `ConfigurationError` if the port cannot be had."""
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, port, reuse_address=True).start()
-        except OSError as error:
-            await self._runner.cleanup()
-            raise ConfigurationError(
-                "REI_PORT",
-                f"cannot listen on {host}:{port} ({error.strerror or error})",
-                "Is another bot running there? Stop it, or choose another port",
-            ) from error
+        await _listen(self._runner, host, port, setting="REI_PORT")
 
     @property
     def port(self) -> int:
@@ -81,6 +53,38 @@ class HttpServer:
 
     async def close(self) -> None:
         """Stop listening; requests still being worked on are cancelled after a moment."""
+        await self._runner.cleanup()
+
+
+class StatusServer:
+    """`/healthz` (the loops turn), `/readyz` (the database answers, not stopping), `/metrics`."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        metrics: Metrics,
+        stop: asyncio.Event,
+        ticked_at: Callable[[], float] | None,
+    ) -> None:
+        """`ticked_at` tells when polling last looked at Telegram, if it does."""
+        self._pool = pool
+        self._metrics = metrics
+        self._stop = stop
+        self._ticked_at = ticked_at
+        app = web.Application(middlewares=[_last_resort])
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._exposition)
+        self._runner = _runner(app)
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 means no server. Raises `ConfigurationError` if it cannot be had."""
+        if port:
+            await _listen(self._runner, host, port, setting="REI_METRICS_PORT")
+
+    async def close(self) -> None:
+        """Stop listening."""
         await self._runner.cleanup()
 
     async def _healthz(self, request: web.Request) -> web.Response:
@@ -111,6 +115,29 @@ class HttpServer:
             body=self._metrics.exposition(self._pool),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=IDLE_SECONDS_MAX,
+        lingering_time=LINGER_SECONDS_MAX,
+        shutdown_timeout=CLOSE_SECONDS_MAX,
+    )
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, *, setting: str) -> None:
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigurationError(
+            setting,
+            f"cannot listen on {host}:{port} ({error.strerror or error})",
+            "Is another process of Rei there? Stop it, or choose another port",
+        ) from error
 
 
 @web.middleware

@@ -18,13 +18,12 @@ from rei_core import logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
-from rei_core.errors import ConfigurationError
 from rei_core.payments.port import Receipt
 from rei_core.payments.service import TopUpTerms
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.process import stop_on_signals
 from rei_core.rates import SharedLimiter
-from rei_core.settings import BotSettings
+from rei_core.settings import BotSettings, no_token
 from rei_core.texts import Texts
 
 TELEGRAM_SECONDS_MAX = 10
@@ -84,11 +83,7 @@ def telegram_bot(settings: BotSettings) -> Bot:
     try:
         return Bot(settings.bot_token.get_secret_value(), session=session)
     except TokenValidationError:
-        raise ConfigurationError(
-            "BOT_TOKEN",
-            "does not look like a bot's token",
-            "It is two parts with a colon between them; @BotFather shows it under /mybots",
-        ) from None
+        raise no_token() from None
 
 
 def topup_terms(settings: BotSettings) -> TopUpTerms:

@@ -16,7 +16,7 @@ from aiogram import Bot
 
 from rei_bot.backoff import until_done
 from rei_bot.dispatcher import build_dispatcher, publish_commands
-from rei_bot.http import Handler, HttpServer
+from rei_bot.http import Handler, StatusServer, WebhookServer
 from rei_bot.metrics import Metrics
 from rei_bot.polling import Poller
 from rei_bot.registration import PATH, register, webhook_of
@@ -30,6 +30,8 @@ from rei_bot.webhooks import (
     TelegramWebhook,
     YooKassaWebhook,
 )
+from rei_core.errors import ConfigurationError
+from rei_core.process import cancel
 from rei_core.rates import SharedLimiter
 
 log = structlog.get_logger()
@@ -73,7 +75,8 @@ class BotProcess:
         )  # fmt: skip
         self._webhook = webhook_of(settings) if settings.mode == "webhook" else None
         self._poller = self._make_poller() if self._webhook is None else None
-        self._http = self._make_server(services)
+        self._webhooks = self._make_webhooks(services)
+        self._status = self._make_status()
 
     def _make_poller(self) -> Poller:
         return Poller(
@@ -83,9 +86,8 @@ class BotProcess:
             metrics=self._metrics,
         )
 
-    def _make_server(self, services: Services) -> HttpServer:
-        poller = self._poller
-        webhooks: dict[str, Handler] = {
+    def _make_webhooks(self, services: Services) -> WebhookServer:
+        handlers: dict[str, Handler] = {
             "/webhook/yookassa": YooKassaWebhook(
                 pool=self._pool,
                 provider=services.payments,
@@ -96,24 +98,27 @@ class BotProcess:
             ).take
         }
         if self._webhook is not None:
-            webhooks[PATH] = TelegramWebhook(
+            handlers[PATH] = TelegramWebhook(
                 bot=self._bot,
                 secret=self._webhook.secret,
                 handle=self._updates.handle,
                 gate=self._gates[0],
             ).take
-        return HttpServer(
+        return WebhookServer(handlers)
+
+    def _make_status(self) -> StatusServer:
+        poller = self._poller
+        return StatusServer(
             pool=self._pool,
             metrics=self._metrics,
             stop=self._stop,
-            webhooks=webhooks,
             ticked_at=None if poller is None else lambda: poller.ticked_at,
         )
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
-        return self._http.port
+        """The port that takes webhooks."""
+        return self._webhooks.port
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when that is done."""
@@ -125,7 +130,7 @@ class BotProcess:
 
     async def run(self) -> None:
         """Work until `stop`, then let what runs end."""
-        await self._http.start(self._settings.host, self._settings.port)
+        await self._listen()
         background = [
             _spawn(self._metrics.watch_loop(), "lag"),
             _spawn(until_done("setMyCommands", lambda: publish_commands(self._bot)), "commands"),
@@ -139,9 +144,18 @@ class BotProcess:
             await self._drain_requests()
         finally:
             self.stop()
-            await _cancel(*background)
-            await self._http.close()
+            await cancel(*background)
+            await self._webhooks.close()
+            await self._status.close()
         log.info("bot stopped")
+
+    async def _listen(self) -> None:
+        await self._webhooks.start(self._settings.host, self._settings.port)
+        try:
+            await self._status.start(self._settings.host, self._settings.metrics_port)
+        except ConfigurationError:
+            await self._webhooks.close()
+            raise
 
     async def _take_updates(self) -> None:
         if self._poller is None:
@@ -166,11 +180,3 @@ class BotProcess:
 
 def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
-
-
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            log.error("loop died", exc_info=result)

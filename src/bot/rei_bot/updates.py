@@ -42,6 +42,7 @@ from rei_bot.metrics import Metrics, kind_of
 from rei_bot.notices import Notices, sender_of
 from rei_bot.services import Services
 from rei_bot.throttle import Throttle, Verdict
+from rei_core.process import cancel
 from rei_core.updates import queries
 from rei_core.updates.queries import Claim
 
@@ -187,16 +188,20 @@ class UpdateHandler:
     @contextlib.asynccontextmanager
     async def _kept(self, update: Update, attempt: int) -> AsyncIterator[None]:
         """Inside, nobody else takes the update."""
-        keeping = asyncio.create_task(self._keep(update, attempt))
+        keeping: list[asyncio.Task[None]] = []
+        # Most handlers are done long before the first renewal: a timer costs them less than a task.
+        timer = asyncio.get_running_loop().call_later(
+            LEASE_SECONDS / 3,
+            lambda: keeping.append(asyncio.create_task(self._keep(update, attempt))),
+        )
         try:
             yield
         finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
+            timer.cancel()
+            await cancel(*keeping)
 
     async def _keep(self, update: Update, attempt: int) -> None:
         while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
             try:
                 async with self._pool.acquire(timeout=DATABASE_SECONDS_MAX) as connection:
                     await queries.renew(
@@ -207,6 +212,7 @@ class UpdateHandler:
                     )
             except Exception as error:  # the next one comes; a lapsed lease means one run too many
                 log.warning("update's lease not renewed", error=type(error).__name__)
+            await asyncio.sleep(LEASE_SECONDS / 3)
 
     async def _release(self, update: Update, attempt: int, *, counts: bool) -> None:
         """Let the repeat try at once; if even that fails, it waits for the lease."""

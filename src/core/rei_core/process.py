@@ -1,4 +1,5 @@
-"""What every long-running process of Rei does the same way: obey signals, watch its own loop."""
+"""What every long-running process of Rei does the same way: obey signals, end its own tasks, watch
+its own loop."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -13,6 +15,7 @@ logger = structlog.get_logger(__name__)
 
 EXIT_AT_ONCE = 130
 LAG_CHECK_SECONDS = 0.5
+CANCEL_AGAIN_SECONDS = 1.0
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
@@ -33,6 +36,23 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks until they have ended; what they died of is logged.
+
+    Once is not enough for a loop that outlives errors: asyncpg, told to give a connection back on
+    which a statement was cancelled, waits for a silent server and then raises a TimeoutError in
+    place of the cancellation. The next cancellation finds it waiting, or in its loop.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("process.task_died", task=task.get_name(), exc_info=error)
 
 
 async def watch_loop_lag(report: Callable[[float], None]) -> None:

@@ -10,6 +10,7 @@ import json
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,6 +18,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from rei_core.errors import ConfigurationError
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+Rubles = Annotated[int, Field(ge=1, le=350_000)]
+"""Of one payment: what YooKassa takes by card."""
+METRICS_PORT = "Port of health and metrics, for our own network only; 0: none"
 
 
 def _from_json(value: object) -> object:
@@ -25,14 +29,32 @@ def _from_json(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is no JSON list") from None
 
 
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        ip_network(text, strict=False)
+    for number, text in enumerate(texts, start=1):
+        try:
+            ip_network(text, strict=False)
+        except ValueError:  # its own words quote what was written, which may be anything
+            raise ValueError(f"number {number} of the list is no network") from None
     return texts
+
+
+def _redis_address(url: SecretStr) -> SecretStr:
+    # Not left to the clients, whose errors quote what they stumble over: with a / in a password
+    # that is the password.
+    try:
+        parts = urlsplit(url.get_secret_value())
+        known = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            "is no address of a Redis; in the password / # ? @ are written %2F %23 %3F %40"
+        )
+    return url
 
 
 class CoreSettings(BaseSettings):
@@ -41,11 +63,14 @@ class CoreSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
 
     database_url: Annotated[
-        SecretStr, Field(description="PostgreSQL: postgresql://user:password@host/db")
+        SecretStr,
+        Field(min_length=1, description="PostgreSQL: postgresql://user:password@host/db"),
     ]
-    redis_url: Annotated[SecretStr, Field(description="Redis: redis://host:6379/0")] = SecretStr(
-        "redis://127.0.0.1:6379/0"
-    )
+    redis_url: Annotated[
+        SecretStr,
+        AfterValidator(_redis_address),
+        Field(description="Redis: redis://:password@host:6379/0"),
+    ] = SecretStr("redis://127.0.0.1:6379/0")
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much is logged")
     ] = "INFO"
@@ -66,7 +91,8 @@ class CoreSettings(BaseSettings):
         int, Field(ge=1, le=20, description="Attempts at a job before it is failed and refunded")
     ] = 4
     job_deadline_seconds: Annotated[
-        float, Field(gt=0, description="A job still queued after this is failed and refunded")
+        float,
+        Field(gt=0, le=604_800, description="A job still queued after this is failed and refunded"),
     ] = 3600
 
 
@@ -86,6 +112,15 @@ class TelegramSettings(BaseSettings):
     telegram_api_url: Annotated[
         Url, Field(description="Telegram's Bot API, or a local server or the sandbox")
     ] = "https://api.telegram.org"
+
+
+def no_token() -> ConfigurationError:
+    """BOT_TOKEN is no bot's token, which aiogram finds out; its own words are not passed on."""
+    return ConfigurationError(
+        "BOT_TOKEN",
+        "does not look like a bot's token",
+        "It is two parts with a colon between them; @BotFather shows it under /mybots",
+    )
 
 
 class YooKassaSettings(BaseSettings):
@@ -152,17 +187,26 @@ class GeminiSettings(BaseSettings):
     ] = 180
 
 
-class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
+class ServerSettings(BaseSettings):
+    """Where a process listens."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    host: Annotated[str, Field(description="Address that is listened on")] = "0.0.0.0"  # noqa: S104
+
+
+class BotSettings(CoreSettings, ServerSettings, TelegramSettings, YooKassaSettings):
     """The bot's process."""
 
     mode: Annotated[
         Literal["polling", "webhook"],
         Field(description="polling for one node, webhook for a cluster"),
     ] = "polling"
-    host: Annotated[str, Field(description="Address the HTTP server listens on")] = "0.0.0.0"  # noqa: S104
     port: Annotated[
-        int, Field(ge=1, le=65535, description="Port of webhooks, health and metrics")
+        int, Field(ge=1, le=65535, description="Port of webhooks: what the world may reach")
     ] = 8080
+    # Not the worker's default, so that both start on one machine.
+    metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8082
     public_url: Annotated[
         Url | None,
         Field(description="How Telegram reaches us (webhook mode): https://bot.example.com"),
@@ -172,47 +216,56 @@ class BotSettings(CoreSettings, TelegramSettings, YooKassaSettings):
         Field(description="Shared with Telegram (webhook mode), 1-256 of A-Za-z0-9_-"),
     ] = None
     updates_per_minute_max: Annotated[
-        int, Field(ge=1, description="Updates one customer may send in a minute, over all pods")
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Updates one customer may send in a minute, over all pods",
+        ),
     ] = 60
-    topup_min_rubles: Annotated[int, Field(ge=1, description="Smallest top-up")] = 50
-    topup_max_rubles: Annotated[int, Field(ge=1, le=350_000, description="Largest top-up")] = (
-        100_000
-    )
+    topup_min_rubles: Annotated[Rubles, Field(description="Smallest top-up")] = 50
+    topup_max_rubles: Annotated[Rubles, Field(description="Largest top-up")] = 100_000
     topup_choices_rubles: Annotated[
-        tuple[int, ...],
+        tuple[Rubles, ...],
         NoDecode,
         BeforeValidator(_from_json),
-        Field(description="Amounts on the buttons, as a JSON list"),
+        Field(max_length=20, description="Amounts on the buttons, as a JSON list"),
     ] = (200, 500, 1000, 3000)
-    support_contact: Annotated[str, Field(description="Shown by /support")] = "@your_support"
+    support_contact: Annotated[
+        str, Field(max_length=200, description="Shown by /support")
+    ] = "@your_support"  # fmt: skip
 
 
-class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
+class WorkerSettings(CoreSettings, ServerSettings, TelegramSettings, GeminiSettings):
     """The worker's process."""
 
     concurrency: Annotated[
         int, Field(ge=1, le=2000, description="Jobs at a time in this process")
     ] = 8
     lease_seconds: Annotated[
-        float, Field(ge=1, description="A worker silent for this long has lost its jobs")
+        float, Field(ge=1, le=3600, description="A worker silent for this long has lost its jobs")
     ] = 30
     poll_seconds: Annotated[
-        float, Field(gt=0, description="How often the queue is looked at without a ring")
+        float, Field(gt=0, le=600, description="How often the queue is looked at without a ring")
     ] = 1
     provider_concurrency_max: Annotated[
-        int, Field(ge=1, description="Calls at a time of all workers together")
+        int, Field(ge=1, le=1_000_000, description="Calls at a time of all workers together")
     ] = 64
     provider_calls_per_minute_max: Annotated[
-        int, Field(ge=1, description="Calls in a minute of all workers together")
+        int, Field(ge=1, le=1_000_000, description="Calls in a minute of all workers together")
     ] = 600
     circuit_failures_max: Annotated[
-        int, Field(ge=1, description="Failures in a row that stop taking orders")
+        int, Field(ge=1, le=1_000_000, description="Failures in a row that stop taking orders")
     ] = 8
     circuit_probe_seconds: Annotated[
-        float, Field(gt=0, description="How often a stopped provider is asked whether it is back")
+        float,
+        Field(
+            gt=0, le=3600, description="How often a stopped provider is asked whether it is back"
+        ),
     ] = 15
     retry_base_seconds: Annotated[
-        float, Field(gt=0, description="Delay before the second attempt; doubles with each")
+        float,
+        Field(gt=0, le=3600, description="Delay before the second attempt; doubles with each"),
     ] = 2
     telegram_messages_per_second_max: Annotated[
         int,
@@ -222,13 +275,14 @@ class WorkerSettings(CoreSettings, TelegramSettings, GeminiSettings):
             description="Messages a second of all workers together; Telegram takes 30 unless paid",
         ),
     ] = 25
-    delivery_attempts_max: Annotated[int, Field(ge=1, description="Attempts at a delivery")] = 30
+    delivery_attempts_max: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Attempts at a delivery")
+    ] = 30
     drain_seconds: Annotated[
-        float, Field(gt=0, description="After SIGTERM: how long running jobs may take to end")
+        float,
+        Field(gt=0, le=86_400, description="After SIGTERM: how long running jobs may take to end"),
     ] = 240
-    metrics_port: Annotated[
-        int, Field(ge=0, le=65535, description="Health and metrics; 0: none")
-    ] = 8081
+    metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8081
 
 
 # pydantic's own words for what happens most are not a person's.

@@ -148,6 +148,8 @@ async def _serve(settings: SandboxSettings) -> None:
         click.echo(f"export REI_TELEGRAM_API_URL={server.url}")
         click.echo(f"export YOOKASSA_API_URL={server.url}/yookassa/v3")
         click.echo(f"export GEMINI_BASE_URL={server.url}/gemini")
+        if not _is_loopback(settings.host):
+            click.echo("Others than this machine are let in, and there is no password.")
         click.echo("Ctrl-C ends it.")
         await stop.wait()
 

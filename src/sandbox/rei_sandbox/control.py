@@ -31,6 +31,7 @@ from rei_sandbox.settings import SandboxSettings
 from rei_sandbox.telegram.state import TelegramState
 from rei_sandbox.yookassa.service import YooKassa
 
+NUMBER_MAX: Final = 10**9
 _FIELDS: Final = {
     "service": (str,),
     "kind": (str,),
@@ -157,7 +158,7 @@ async def _reset(request: web.Request) -> web.Response:
 async def _json(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.text() or "{}")
-    except ValueError:
+    except (ValueError, LookupError, RecursionError):  # LookupError: a charset that is none
         raise FaultRefused("body", "JSON is wanted") from None
     if not isinstance(body, dict):
         raise FaultRefused("body", "a JSON object is wanted")
@@ -172,6 +173,8 @@ def _checked(body: dict[str, Any]) -> dict[str, Any]:
         kinds = _FIELDS[name]
         if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise FaultRefused(name, f"{kinds[0].__name__} is wanted")
+        if isinstance(value, int) and abs(value) > NUMBER_MAX:  # more than a float may hold
+            raise FaultRefused(name, f"no more than {NUMBER_MAX} is wanted")
     return {name: value for name, value in body.items() if value is not None}
 
 

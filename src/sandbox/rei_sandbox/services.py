@@ -12,6 +12,7 @@ import fcntl
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -27,6 +28,9 @@ from rei_core.errors import ReiError
 START_SECONDS_MAX = 60.0
 KILL_SECONDS_MAX = 20.0
 SERVER_USER = "rei-postgres"
+PORTS = range(20_000, 32_000)
+"""Below those that Linux and macOS give to outgoing connections."""
+PORT_TRIES_MAX = 100
 
 
 class ServiceError(ReiError):
@@ -38,10 +42,16 @@ class ServiceError(ReiError):
 
 
 def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that is free now, and that nobody gets by chance before its server starts.
+
+    Not the kernel's choice: what it gives to a probe it gives to the next outgoing connection too.
+    """
+    for _ in range(PORT_TRIES_MAX):
+        port = PORTS.start + secrets.randbelow(len(PORTS))  # no generator that a test has seeded
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServiceError("loopback", f"no free port in {PORTS}", "")
 
 
 class Postgres:

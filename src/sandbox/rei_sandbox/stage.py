@@ -78,6 +78,7 @@ class Stage:
         self._database_url = database_url
         self._sandbox_port = sandbox_port or free_port()
         self.bot_ports = [free_port() for _ in range(bots)]
+        self._bot_metrics_ports = [free_port() for _ in range(bots)]
         self._worker_ports = [free_port() for _ in range(workers)]
         # Each port was free when it was asked for; two askers may have got the same one.
         self.sandbox_url = f"http://127.0.0.1:{self._sandbox_port}"
@@ -88,10 +89,12 @@ class Stage:
         )
         self.bots = [
             self._program(
-                f"bot-{number}", "bot", url=f"http://127.0.0.1:{port}", ready="/readyz",
-                extra={"REI_PORT": str(port)},
+                f"bot-{number}", "bot", url=f"http://127.0.0.1:{metrics_port}", ready="/readyz",
+                extra={"REI_PORT": str(port), "REI_METRICS_PORT": str(metrics_port)},
             )
-            for number, port in enumerate(self.bot_ports)
+            for number, (port, metrics_port) in enumerate(
+                zip(self.bot_ports, self._bot_metrics_ports, strict=True)
+            )
         ]  # fmt: skip
         self.workers = [
             self._program(
@@ -118,6 +121,16 @@ class Stage:
     def bot_url(self) -> str:
         """Where the first bot takes webhooks."""
         return f"http://127.0.0.1:{self.bot_ports[0]}"
+
+    @property
+    def bot_metrics_url(self) -> str:
+        """Where the first bot tells how it is."""
+        return f"http://127.0.0.1:{self._bot_metrics_ports[0]}/metrics"
+
+    @property
+    def worker_metrics_url(self) -> str:
+        """Where the first worker tells how it is."""
+        return f"http://127.0.0.1:{self._worker_ports[0]}/metrics"
 
     @property
     def programs(self) -> list[Program]:

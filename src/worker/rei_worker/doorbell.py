@@ -4,9 +4,9 @@ A ring says "look into PostgreSQL" and nothing more, so none is ever worth savin
 what taskiq's own stream broker leaves open:
 
 - Read with NOACK: no pending lists, so nothing to reclaim from the dead, no reclaim lock that a
-  killed worker could hold, nothing hoarded. One entry at a time, and only while there is a free
-  slot (`ready`), so a ring goes to a worker that can act on it.
-- Everything up to the entry just read has been handed out already: it is trimmed at once. The
+  killed worker could hold. As many entries at a time as there are free slots (`ready`), so rings go
+  to a worker that can act on all of them; together they are one ring.
+- Everything up to the last entry read has been handed out already: it is trimmed at once. The
   stream holds the rings that nobody has heard yet, at most `STREAM_LENGTH_MAX` of them.
 - A lost connection, a restarted or a flushed Redis: back off, make the group again, go on. Until
   then the workers find their jobs by polling.
@@ -37,6 +37,7 @@ GROUP = "rei"
 BLOCK_MS = 2_000
 SOCKET_TIMEOUT_SECONDS = 5.0
 BACKOFF_SECONDS_MAX = 5.0
+RINGS_AT_ONCE_MAX = 100
 CONSUMER_IDLE_MS_MAX = 60_000
 """A live consumer asks every `BLOCK_MS`, or at least once a job; see `_forget_silent_consumers`."""
 CONSUMERS_CHECKED_EVERY_SECONDS = 60.0
@@ -50,10 +51,8 @@ def consumer_name() -> str:
 class DoorbellBroker(RedisStreamBroker):
     """taskiq's stream broker for hints: see the module."""
 
-    def __init__(
-        self, url: str, *, consumer: str, ready: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        """`ready` is awaited before each read: it returns once there is a free slot."""
+    def __init__(self, url: str, *, consumer: str, ready: Callable[[], Awaitable[int]]) -> None:
+        """`ready` is awaited before each read: how many slots are free, once there is one."""
         super().__init__(
             url,
             queue_name=STREAM,
@@ -90,10 +89,9 @@ class DoorbellBroker(RedisStreamBroker):
         """Yield rings for ever, whatever happens to Redis."""
         backoff_seconds = 0.1
         while True:
-            if self._ready is not None:
-                await self._ready()
+            free_slots = await self._ready()
             try:
-                ring = await self._read()
+                ring = await self._read(min(free_slots, RINGS_AT_ONCE_MAX))
             except (RedisError, OSError, TimeoutError) as error:
                 if "NOGROUP" in str(error):
                     logger.info("doorbell.group_lost")
@@ -107,21 +105,22 @@ class DoorbellBroker(RedisStreamBroker):
             if ring is not None:
                 yield ring
 
-    async def _read(self) -> bytes | None:
-        """One ring, or None if none came; what was handed out is gone from the stream."""
+    async def _read(self, rings_max: int) -> bytes | None:
+        """The last of at most `rings_max` rings, None if none came; those read are off the stream."""
         async with Redis(connection_pool=self.connection_pool) as redis:
             fetched: Any = await redis.xreadgroup(
                 self.consumer_group_name,
                 self.consumer_name,
                 {self.queue_name: ">"},
-                count=1,
+                count=rings_max,
                 block=self.block,
                 noack=True,
             )
             await self._forget_silent_consumers(redis)
             if not fetched:
                 return None
-            [(_, [(entry_id, fields)])] = fetched.items() if isinstance(fetched, dict) else fetched
+            [(_, rings)] = fetched.items() if isinstance(fetched, dict) else fetched
+            entry_id, fields = rings[-1]
             await redis.xtrim(self.queue_name, minid=_after(entry_id), approximate=False)
             data: bytes | None = fields.get(b"data")
             return data

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from rei_core.db import Pool
+from rei_core.errors import ConfigurationError
 from rei_worker.metrics import Metrics
 
 READY_SECONDS_MAX = 2.0
@@ -24,17 +25,19 @@ class StatusServer:
         metrics: Metrics,
         ticked_at: Callable[[], float],
         stop: asyncio.Event,
+        host: str,
         port: int,
     ) -> None:
         self._pool = pool
         self._metrics = metrics
         self._ticked_at = ticked_at
         self._stop = stop
+        self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen; port 0 means no server."""
+        """Listen; port 0 means no server. Raises `ConfigurationError` if it cannot be had."""
         if self._port == 0:
             return
         app = web.Application()
@@ -43,7 +46,15 @@ class StatusServer:
         app.router.add_get("/metrics", self._exposition)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, port=self._port, reuse_address=True).start()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port, reuse_address=True).start()
+        except OSError as error:
+            await self.close()
+            raise ConfigurationError(
+                "REI_METRICS_PORT",
+                f"cannot listen on {self._host}:{self._port} ({error.strerror or error})",
+                "Is another process of Rei there? Stop it, choose another port, or 0 for none",
+            ) from error
 
     async def close(self) -> None:
         """Stop listening."""

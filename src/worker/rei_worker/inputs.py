@@ -12,7 +12,12 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 from aiogram import Bot
-from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNotFound
+from aiogram.exceptions import (
+    ClientDecodeError,
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramNotFound,
+)
 
 from rei_core.errors import ReiError
 from rei_core.images.port import InputImage
@@ -104,7 +109,7 @@ async def _fetch_one(bot: Bot, ref: InputRef, *, bytes_max: int) -> bytes:
     except TelegramAPIError as error:
         wish = getattr(error, "retry_after", None)
         raise InputUnreachable(type(error).__name__, retry_after_seconds=wish) from error
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (ClientDecodeError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise InputUnreachable(type(error).__name__) from None
 
 

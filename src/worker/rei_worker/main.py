@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
+from aiogram.utils.token import TokenValidationError
 
 from rei_core import logs
 from rei_core.catalog import load_catalog
@@ -15,7 +15,8 @@ from rei_core.db.migrate import require_schema
 from rei_core.images.gemini import GeminiClient
 from rei_core.images.pacing import SharedRate
 from rei_core.process import stop_on_signals
-from rei_core.settings import WorkerSettings
+from rei_core.settings import WorkerSettings, no_token
+from rei_worker.telegram_session import StrictSession
 from rei_worker.worker import Worker
 
 
@@ -60,9 +61,12 @@ async def main(settings: WorkerSettings) -> None:
 
 
 def telegram_bot(settings: WorkerSettings) -> Bot:
-    """aiogram's client for the Bot API that the settings name."""
+    """aiogram's client for the Bot API that the settings name; raises `ConfigurationError`."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
-    return Bot(settings.bot_token.get_secret_value(), session=AiohttpSession(api=api))
+    try:
+        return Bot(settings.bot_token.get_secret_value(), session=StrictSession(api=api))
+    except TokenValidationError:
+        raise no_token() from None
 
 
 def _quiet_taskiq() -> None:

@@ -53,9 +53,10 @@ class Pump:
         """Look at the queue soon. Cheap, never blocks, any number of times."""
         self._wake.set()
 
-    async def slot_is_free(self) -> None:
-        """Wait until there is a free slot."""
+    async def room(self) -> int:
+        """How many slots are free, once there is one."""
         await self._free.wait()
+        return self.free_slots
 
     @property
     def free_slots(self) -> int:

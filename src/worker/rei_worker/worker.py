@@ -17,6 +17,7 @@ from aiogram import Bot
 from rei_core.catalog import Catalog
 from rei_core.db import Pool
 from rei_core.images.port import ImageProvider
+from rei_core.process import cancel
 from rei_core.settings import WorkerSettings
 from rei_worker.delivery.courier import Courier
 from rei_worker.delivery.loop import DeliveryLoop
@@ -105,13 +106,14 @@ class Worker:
             metrics=self.metrics,
             on_change=self._look,
         )
-        self._broker = DoorbellBroker(redis_url, consumer=name, ready=self._pump.slot_is_free)
+        self._broker = DoorbellBroker(redis_url, consumer=name, ready=self._pump.room)
         self._stop = asyncio.Event()
         self._status = StatusServer(
             pool=pool,
             metrics=self.metrics,
             ticked_at=lambda: self._pump.ticked_at,
             stop=self._stop,
+            host=settings.host,
             port=settings.metrics_port,
         )
 
@@ -146,7 +148,7 @@ class Worker:
         finally:
             self._stop.set()
             await asyncio.wait({ringing}, timeout=LOOP_STOP_SECONDS)
-            await _cancel(ringing, delivering, *background)
+            await cancel(ringing, delivering, *background)
             await self._pace.aclose()
             await self._status.close()
         logger.info("worker.stopped")
@@ -154,11 +156,3 @@ class Worker:
 
 def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
-
-
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            logger.error("worker.loop_died", exc_info=result)

@@ -195,20 +195,18 @@ def _value(text: Any) -> Any:
 
 
 @pytest.fixture
-async def telegram() -> AsyncIterator[Telegram]:
+async def telegram(
+    serve: Callable[[web.Application], Awaitable[str]],
+) -> AsyncIterator[Telegram]:
     """A Telegram that listens on loopback."""
     server = Telegram()
     app = web.Application()
     app.router.add_post("/bot" + TOKEN.replace(":", "\\:") + "/{method}", server.answer)
     app.router.add_post("/bot{token}/{method}", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    server.url = await serve(app)
     yield server
     for gate in server.gates.values():
         gate.set()
-    await runner.cleanup()
 
 
 class Wire:
@@ -295,6 +293,9 @@ class Rei:
     process: BotProcess
     metrics: Metrics
     http: httpx.AsyncClient
+    """To where the world may go."""
+    status: httpx.AsyncClient
+    """To where only our own network may go."""
     task: asyncio.Task[None]
     redis_wire: Wire
     database_wire: Wire
@@ -360,6 +361,7 @@ class Stage:
             "mode": mode,
             "host": "127.0.0.1",
             "port": free_port(),
+            "metrics_port": free_port(),
             "public_url": "https://bot.example.com/",
             "webhook_secret": SECRET,
         }
@@ -418,14 +420,11 @@ class Stage:
                 metrics=metrics,
                 drain_seconds=drain_seconds,
             )
-            http = await stack.enter_async_context(
-                httpx.AsyncClient(
-                    base_url=f"http://127.0.0.1:{settings.port}", timeout=40, trust_env=False
-                )
-            )
+            http = await stack.enter_async_context(client_of(settings.port))
+            status = await stack.enter_async_context(client_of(settings.metrics_port))
             task = asyncio.create_task(process.run())
-            rei = Rei(process, metrics, http, task, redis_wire, database_wire)
-            await until(lambda: _ready(http, task))
+            rei = Rei(process, metrics, http, status, task, redis_wire, database_wire)
+            await until(lambda: _ready(status, task))
             try:
                 yield rei
             finally:
@@ -479,6 +478,11 @@ class Stage:
                     if words in button["text"]:
                         return str(button["callback_data"])
         raise AssertionError(f"no button {words!r}")
+
+
+def client_of(port: int) -> httpx.AsyncClient:
+    """A client of one of our own servers."""
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=40, trust_env=False)
 
 
 async def _ready(http: httpx.AsyncClient, task: asyncio.Task[None]) -> bool:

@@ -208,5 +208,5 @@ async def test_stopping_lets_the_handler_end_and_fetches_nothing_more(stage: Sta
 async def test_updates_are_no_business_of_http_when_polling(stage: Stage) -> None:
     async with stage.bot("polling") as rei:
         assert await rei.post_update(stage.telegram.message("/help")) == 404
-        assert (await rei.http.get("/healthz")).status_code == 200
+        assert (await rei.status.get("/healthz")).status_code == 200
     assert stage.telegram.texts(CUSTOMER) == []

@@ -31,8 +31,8 @@ VARIABLES = {
 def environment(settings: BotSettings) -> dict[str, str]:
     """The settings as a process reads them."""
     fields = {f"REI_{name}".upper(): name for name in (
-        "database_url", "redis_url", "telegram_api_url", "mode", "host", "port", "public_url",
-        "webhook_secret",
+        "database_url", "redis_url", "telegram_api_url", "mode", "host", "port", "metrics_port",
+        "public_url", "webhook_secret",
     )}  # fmt: skip
     values: dict[str, str] = {}
     for variable, name in (fields | VARIABLES).items():
@@ -50,12 +50,13 @@ class RealBot:
     def __init__(self, stage: Stage, folder: Path, mode: str) -> None:
         settings = stage.settings(mode)
         self.url = f"http://127.0.0.1:{settings.port}"
+        self.status_url = f"http://127.0.0.1:{settings.metrics_port}"
         self.program = Program(
             "bot",
             name="bot",
             folder=folder,
             environment=environment(settings),
-            ready_url=f"{self.url}/readyz",
+            ready_url=f"{self.status_url}/readyz",
         )
 
     async def start(self) -> None:
@@ -214,6 +215,10 @@ async def test_what_keeps_it_from_starting_is_one_line(stage: Stage, real: Any) 
             ({"REI_DATABASE_URL": empty}, ["REI_DATABASE_URL", "rei migrate"]),
             ({"REI_DATABASE_URL": nowhere}, ["REI_DATABASE_URL", "cannot be reached"]),
             ({"REI_PORT": running.url.rpartition(":")[2]}, ["REI_PORT", "another port"]),
+            (
+                {"REI_METRICS_PORT": running.status_url.rpartition(":")[2]},
+                ["REI_METRICS_PORT", "another port"],
+            ),
         ]
         outcomes = await asyncio.gather(
             *(

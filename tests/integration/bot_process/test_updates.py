@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rei_bot import notices, updates, webhooks
+from rei_core.updates import queries
 
 from .conftest import CUSTOMER, SECRET, SECRET_HEADER, Json, Rei, Stage, error, until
 
@@ -150,9 +151,9 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 async def test_other_paths_and_methods_lead_nowhere(stage: Stage) -> None:
     async with stage.bot() as rei:
         assert (await rei.http.get("/webhook/telegram")).status_code == 405
-        assert (await rei.http.post("/healthz")).status_code == 405
+        assert (await rei.status.post("/healthz")).status_code == 405
         assert (await rei.http.post("/webhook/other")).status_code == 404
-        assert (await rei.http.get("/healthz")).status_code == 200
+        assert (await rei.status.get("/healthz")).status_code == 200
 
 
 async def test_a_handler_that_dies_leaves_the_update_for_the_repeat(stage: Stage) -> None:
@@ -258,13 +259,35 @@ async def test_an_update_that_takes_its_time_is_not_taken_by_another(
     assert len(stage.telegram.of("sendMessage")) == 1
 
 
+async def test_nobody_keeps_an_update_that_is_done(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updates, "LEASE_SECONDS", 0.3)
+    kept = asyncio.Event()
+
+    async def renew(*_: object, **__: object) -> None:
+        kept.set()
+
+    monkeypatch.setattr(queries, "renew", renew)
+    gate = stage.telegram.gates["sendMessage"] = asyncio.Event()
+    async with stage.bot() as rei:
+        slow = asyncio.create_task(rei.post_update(stage.telegram.message("/help")))
+        await asyncio.wait_for(kept.wait(), 10)  # while it takes its time it is kept
+        gate.set()
+        assert await slow == 200
+        assert await rei.post_update(stage.telegram.message("/help")) == 200
+        kept.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(kept.wait(), 3 * updates.LEASE_SECONDS)
+
+
 async def test_with_the_database_away_nothing_is_taken_and_nothing_is_lost(stage: Stage) -> None:
     async with stage.bot() as rei:
         update = stage.telegram.message("рыжий кот")
         await rei.database_wire.cut()
         assert await rei.post_update(update) == 503
-        assert (await rei.http.get("/readyz")).status_code == 503
-        assert (await rei.http.get("/healthz")).status_code == 200
+        assert (await rei.status.get("/readyz")).status_code == 503
+        assert (await rei.status.get("/healthz")).status_code == 200
         await rei.database_wire.mend()
         assert await rei.post_update(update) == 200
         assert len(stage.telegram.texts()) == 1
@@ -358,7 +381,7 @@ async def test_stopping_takes_nothing_new_and_lets_handlers_end(stage: Stage) ->
         running = asyncio.create_task(rei.post_update(stage.telegram.message("рыжий кот")))
         await until(lambda: stage.telegram.of("sendMessage"))
         rei.process.stop()
-        assert (await rei.http.get("/readyz")).status_code == 503
+        assert (await rei.status.get("/readyz")).status_code == 503
         assert await rei.post_update(stage.telegram.message("ещё кот")) == 503
         assert not rei.task.done()
         gate.set()
@@ -393,7 +416,7 @@ async def _post_or_lose(post: Any) -> int:
 async def test_metrics_are_served(stage: Stage) -> None:
     async with stage.bot() as rei:
         await rei.post_update(stage.telegram.message("/help"))
-        text = (await rei.http.get("/metrics")).text
+        text = (await rei.status.get("/metrics")).text
     for line in (
         'rei_bot_updates_total{kind="message",outcome="handled"} 1.0',
         'rei_bot_database_connections{state="idle"}',
@@ -425,7 +448,7 @@ async def test_a_database_that_says_nothing_is_not_waited_for(stage: Stage) -> N
         started = asyncio.get_running_loop().time()
         assert await rei.post_update(update) == 503
         assert asyncio.get_running_loop().time() - started < 20
-        assert (await rei.http.get("/healthz")).status_code == 200
+        assert (await rei.status.get("/healthz")).status_code == 200
         rei.database_wire.thaw()
         await until(lambda: _is_taken(rei, update))
         assert len(stage.telegram.texts()) == 1

@@ -183,12 +183,19 @@ def test_config_check_masks_secrets_and_finds_all_well(offline: Environment) -> 
         "BOT_TOKEN": f"123456:{PASSWORD}",
         "REI_WEBHOOK_SECRET": PASSWORD,
         "REI_TOPUP_CHOICES_RUBLES": "[100, 200]",
+        "YOOKASSA_API_URL": f"https://user:{PASSWORD}@proxy.example.com/v3",
     }
     ended = rei_here("config", "check", environment={**offline, **secrets})
     assert ended.code == 0, ended.said
     assert "all settings make sense" in ended.said
     assert ended.said.count("***") >= 6
     assert "[100, 200]" in ended.said
+    assert "https://***@proxy.example.com/v3" in ended.said
+
+
+def test_config_check_shows_the_default_of_each_process(offline: Environment) -> None:
+    ended = rei_here("config", "check", environment=offline)
+    assert "8082, 8081" in ended.said
 
 
 @pytest.mark.parametrize(
@@ -197,6 +204,8 @@ def test_config_check_masks_secrets_and_finds_all_well(offline: Environment) -> 
         ("REI_PORT", PASSWORD, "valid integer"),
         ("REI_MODE", "pigeon", "'polling' or 'webhook'"),
         ("REI_TRUSTED_PROXIES", "10.0.0.0/8", "is no JSON list"),
+        ("REI_TRUSTED_PROXIES", f'["{PASSWORD}"]', "number 1 of the list is no network"),
+        ("REI_REDIS_URL", f"redis://:{PASSWORD}/x@redis/0", "is no address of a Redis"),
         ("YOOKASSA_API_URL", "[/red]", "match pattern"),
         ("BOT_TOKEN", "", "is empty"),
         ("REI_CATALOG_FILE", "/nonexistent/catalog.toml", "cannot be used"),
@@ -232,7 +241,8 @@ async def test_migrate_an_empty_database_url_once(empty_database_url: str) -> No
     ("url", "said"),
     [
         ("", "REI_DATABASE_URL: is not set"),
-        ("garbage", "cannot be reached"),
+        ("garbage", "is no address of a database"),
+        ("postgresql://rei:{password}/x@127.0.0.1/rei", "is no address of a database"),
         ("postgresql://rei:{password}@127.0.0.1:{port}/rei", "cannot be reached"),
     ],
 )

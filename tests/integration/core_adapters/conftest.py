@@ -126,16 +126,12 @@ def until_fixture() -> Callable[..., Awaitable[None]]:
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
+async def endpoint(serve: Callable[[web.Application], Awaitable[str]]) -> Endpoint:
     made = Endpoint()
     app = web.Application()
     app.router.add_post("/webhook/yookassa", made.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhook/yookassa"
-    yield made
-    await runner.cleanup()
+    made.url = f"{await serve(app)}/webhook/yookassa"
+    return made
 
 
 @pytest.fixture

@@ -78,16 +78,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver(serve: Callable[[web.Application], Awaitable[str]]) -> Receiver:
     receiving = Receiver()
     app = web.Application()
     app.router.add_post("/webhook/yookassa", receiving.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    receiving.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhook/yookassa"
-    yield receiving
-    await runner.cleanup()
+    receiving.url = f"{await serve(app)}/webhook/yookassa"
+    return receiving
 
 
 @pytest.fixture

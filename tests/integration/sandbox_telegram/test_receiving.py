@@ -85,18 +85,16 @@ class Hook:
 
 
 @pytest.fixture
-async def hook(bot: Bot, seen: Seen) -> AsyncIterator[Hook]:
+async def hook(
+    bot: Bot, seen: Seen, serve: Callable[[web.Application], Awaitable[str]]
+) -> AsyncIterator[Hook]:
     """aiogram's webhook handler, which answers only when the update was handled."""
     app = web.Application()
     SimpleRequestHandler(
         seen.dispatcher, bot, handle_in_background=False, secret_token=SECRET
     ).register(app, path="/webhook/telegram")
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield Hook(f"http://127.0.0.1:{runner.addresses[0][1]}/webhook/telegram")
+    yield Hook(f"{await serve(app)}/webhook/telegram")
     await bot.delete_webhook()
-    await runner.cleanup()
 
 
 async def chat_texts(person: Any) -> list[str]:

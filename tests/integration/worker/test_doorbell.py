@@ -16,7 +16,7 @@ from rei_bot.metrics import Metrics as BotMetrics
 from rei_core.jobs.doorbell import STREAM
 from rei_sandbox.services import Redis
 from rei_worker import doorbell
-from rei_worker.doorbell import GROUP
+from rei_worker.doorbell import GROUP, DoorbellBroker
 
 from .conftest import FakeProvider, Studio, until
 
@@ -140,6 +140,22 @@ async def test_rings_that_came_before_any_worker_are_heard_by_the_first(studio: 
             return length == 0
 
         await until(is_empty)
+
+
+async def test_a_worker_takes_as_many_rings_as_it_has_room_for(redis_url: str) -> None:
+    async def room() -> int:
+        return 3
+
+    await ring(redis_url, times=5)
+    broker = DoorbellBroker(redis_url, consumer="reader", ready=room)
+    rings = broker.listen()
+    async with RedisClient.from_url(redis_url) as redis:
+        await anext(rings)
+        assert await redis.xlen(STREAM) == 2
+        await anext(rings)
+        assert await redis.xlen(STREAM) == 0
+    await rings.aclose()
+    await broker.shutdown()
 
 
 async def test_what_is_no_ring_disturbs_nobody(studio: Studio) -> None:

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from rei_core.db import close_pool, create_pool
+from rei_core.errors import ConfigurationError
 from rei_sandbox.services import free_port
 from rei_worker import http
 
@@ -85,3 +86,11 @@ async def test_a_pump_that_stands_still_is_unhealthy(
     port = free_port()
     async with studio.working(metrics_port=port, poll_seconds=300):
         await until_answer(port, "healthz", 503, "stuck")
+
+
+async def test_a_port_that_is_taken_is_named_with_a_remedy(studio: Studio) -> None:
+    port = free_port()
+    async with studio.working(metrics_port=port):
+        await until_answer(port, "readyz", 200, "ok")
+        with pytest.raises(ConfigurationError, match=r"REI_METRICS_PORT.*choose another port"):
+            await studio.worker(metrics_port=port).run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlencode
 
 import pytest
@@ -50,17 +50,15 @@ class Receiver:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver(
+    serve: Callable[[web.Application], Awaitable[str]],
+) -> AsyncIterator[Receiver]:
     receiving = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiving.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    receiving.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    receiving.url = f"{await serve(app)}/hook"
     yield receiving
     receiving.gate.set()
-    await runner.cleanup()
 
 
 @pytest.fixture

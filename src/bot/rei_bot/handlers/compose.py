@@ -20,6 +20,7 @@ from rei_bot.replies import View, send
 from rei_bot.services import Services
 from rei_core.catalog import Catalog
 from rei_core.db import Connection
+from rei_core.db.text import without_nul
 from rei_core.drafts import queries as drafts
 from rei_core.drafts.model import Draft
 from rei_core.jobs.model import InputRef
@@ -54,13 +55,8 @@ async def generate(
     message: Message, command: CommandObject, bot: Bot, user: User, services: Services, _: Texts
 ) -> None:
     """/generate, with the prompt behind it or without."""
-    prompt = (command.args or "").strip()
-    if not prompt:
-        text = _("Describe the picture in one message, for example: <i>a ginger cat in a spacesuit, "
-                 "watercolour</i>. Or send a photo and say what to change.")  # fmt: skip
-        await send(bot, message.chat.id, View(text))
-        return
-    await _order_text(message, prompt, bot=bot, user=user, services=services, _=_, for_photos=False)
+    text = command.args or ""
+    await _order_text(message, text, bot=bot, user=user, services=services, _=_, for_photos=False)
 
 
 async def plain_text(
@@ -108,7 +104,12 @@ async def _order_text(
     _: Texts,
     for_photos: bool,
 ) -> None:
-    prompt = text.strip()
+    prompt = _spoken(text)
+    if not prompt:
+        example = _("Describe the picture in one message, for example: <i>a ginger cat in a "
+                    "spacesuit, watercolour</i>. Or send a photo and say what to change.")  # fmt: skip
+        await send(bot, message.chat.id, View(example))
+        return
     refusal = _refusal(user, prompt, services, _)
     if refusal is not None:
         await send(bot, message.chat.id, refusal)
@@ -204,9 +205,14 @@ def _refusal(user: User, prompt: str, services: Services, _: Texts) -> View | No
     return None
 
 
+def _spoken(text: str) -> str:
+    """A text without what surrounds it, and without what no database takes."""
+    return without_nul(text).strip()
+
+
 def _caption(message: Message) -> str:
     """The caption as a prompt; people put /generate in front of it too."""
-    caption = (message.caption or "").strip()
+    caption = _spoken(message.caption or "")
     if caption.startswith("/generate"):
         caption = caption.partition(" ")[2].strip()
     return caption

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from rei_core.catalog import load_catalog
 from rei_core.errors import ConfigurationError
-from rei_core.logs import MASK
+from rei_core.logs import MASK, masked_text
 from rei_core.settings import BotSettings, WorkerSettings, problems_of, variable_of
 
 PROCESSES: dict[str, type[BaseSettings]] = {"bot": BotSettings, "worker": WorkerSettings}
@@ -80,10 +80,15 @@ def inspect(kinds: dict[str, type[BaseSettings]]) -> list[SettingState]:
         for name, field in kind.model_fields.items():
             variable = variable_of(kind, name)
             known = found.get(variable)
+            shown = _shown(variable, field)
+            if known is not None and variable in os.environ:
+                shown = known.shown
+            elif known is not None and shown not in known.shown.split(", "):
+                shown = f"{known.shown}, {shown}"  # each process has a default of its own
             found[variable] = SettingState(
                 variable=variable,
                 processes=(*(known.processes if known else ()), process),
-                shown=_shown(variable, field),
+                shown=shown,
                 given=variable in os.environ,
                 problem=problems.get(variable, ""),
                 description=field.description or "",
@@ -102,7 +107,8 @@ def _problems(kind: type[BaseSettings]) -> dict[str, str]:
 def _shown(variable: str, field: FieldInfo) -> str:
     secret = "SecretStr" in str(field.annotation)
     if variable in os.environ:
-        return MASK if secret else os.environ[variable]
+        # An address may hold a password, and a secret may have been pasted into the wrong one.
+        return MASK if secret else masked_text(os.environ[variable])
     if field.default is PydanticUndefined:
         return ""
     default = field.default

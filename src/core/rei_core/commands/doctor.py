@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import click
 import httpx
 from redis.asyncio import Redis
 
 from rei_core.catalog import load_catalog
+from rei_core.db.address import connect
 from rei_core.db.migrate import schema_state
 from rei_core.errors import ReiError
 from rei_core.images.gemini import GeminiClient
@@ -86,7 +86,7 @@ class CheckFailed(ReiError):
 async def check_database() -> str:
     """The server's version and the schema's revision."""
     url = load(CoreSettings).database_url.get_secret_value()
-    connection = await asyncpg.connect(url, timeout=CHECK_SECONDS_MAX)
+    connection = await connect(url, timeout_seconds=CHECK_SECONDS_MAX)
     try:
         version = connection.get_server_version()
     finally:

@@ -20,12 +20,12 @@ from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 
+from rei_core.db.address import connect
 from rei_core.errors import ConfigurationError
 
 log = structlog.get_logger()
@@ -121,8 +121,10 @@ async def require_schema(database_url: str) -> None:
 
 
 async def _with_connection(database_url: str, work: object) -> None:
-    url = make_url(database_url).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, poolclass=NullPool)
+    # asyncpg reads the address, as it does for the pool: SQLAlchemy knows no `sslmode` in it.
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: connect(database_url), poolclass=NullPool
+    )
     try:
         async with engine.begin() as connection:
             await connection.run_sync(work)  # type: ignore[arg-type]

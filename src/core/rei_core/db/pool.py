@@ -10,6 +10,8 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
+from rei_core.db.address import address_unquoted
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -25,23 +27,27 @@ async def create_pool(
     size_max: int,
     command_timeout_seconds: float = 30,
 ) -> Pool:
-    """Open a pool whose connections speak JSON and give up on a statement after a while."""
-    pool: Pool | None = await asyncpg.create_pool(
-        database_url,
-        min_size=1,
-        max_size=size_max,
-        command_timeout=command_timeout_seconds,
-        timeout=10,
-        init=_prepare,
-        reset=_leave,
-        server_settings={
-            "application_name": application,
-            # A client that died between two statements must not hold a balance row for ever.
-            "idle_in_transaction_session_timeout": "60000",
-            # The statements here are short and prepared once; compiling them costs more than it saves.
-            "jit": "off",
-        },
-    )
+    """Open a pool whose connections speak JSON and give up on a statement after a while.
+
+    Raises `ConfigurationError` for an address that is none.
+    """
+    with address_unquoted():
+        pool: Pool | None = await asyncpg.create_pool(
+            database_url,
+            min_size=1,
+            max_size=size_max,
+            command_timeout=command_timeout_seconds,
+            timeout=10,
+            init=_prepare,
+            reset=_leave,
+            server_settings={
+                "application_name": application,
+                # A client that died between two statements must not hold a balance row for ever.
+                "idle_in_transaction_session_timeout": "60000",
+                # The statements here are short and prepared once; compiling them costs more than it saves.
+                "jit": "off",
+            },
+        )
     assert pool is not None
     return pool
 

@@ -10,5 +10,9 @@ def storable(text: str) -> str:
 
     An error text of a foreign service must never be what keeps a job from ending.
     """
-    clean = text[:TEXT_MAX].replace("\x00", "")
-    return clean.encode("utf-8", "replace").decode("utf-8")
+    return without_nul(text[:TEXT_MAX]).encode("utf-8", "replace").decode("utf-8")
+
+
+def without_nul(text: str) -> str:
+    """The text without the one character of Unicode that PostgreSQL has no place for."""
+    return text.replace("\x00", "")

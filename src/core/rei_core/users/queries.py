@@ -7,6 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from rei_core.db import Connection
+from rei_core.db.text import without_nul
 from rei_core.users import ban_queries
 from rei_core.users.model import Language, User
 
@@ -53,7 +54,8 @@ async def see(
     language: Language = "ru",
 ) -> User:
     """Register or refresh a user and return what we know of them."""
-    arguments = (user_id, username, first_name, language)
+    name = None if username is None else without_nul(username)
+    arguments = (user_id, name, without_nul(first_name), language)
     row = await connection.fetchrow(SEE, *arguments)
     if row is None:
         # Somebody else inserted the row after this statement began, and left nothing to change:

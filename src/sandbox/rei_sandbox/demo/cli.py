@@ -145,7 +145,7 @@ def _stay(console: Console, stage: Stage) -> None:
         console.print("Your bot is up: write to it in Telegram.")
     else:
         console.print(f"Chat page:  [bold]{stage.sandbox_url}/[/]   (be a customer yourself)")
-    console.print(f"Metrics:    {stage.bot_url}/metrics")
+    console.print(f"Metrics:    {stage.bot_metrics_url}  {stage.worker_metrics_url}")
     console.print(f"Database:   {stage.database_url}")
     console.print(f"Logs:       {stage.folder}")
     console.print("Ctrl-C ends everything.")

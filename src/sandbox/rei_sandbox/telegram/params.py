@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from rei_sandbox.telegram.errors import BotApiError, bad_request
 
@@ -150,7 +151,7 @@ async def read_multipart(reader: MultipartReader) -> tuple[dict[str, str], list[
             else:
                 kind = part.headers.get("Content-Type", "application/octet-stream")
                 uploads.append(Upload(part.name or "", part.filename, kind, data))
-    except (ValueError, AssertionError):  # aiohttp's ways of saying that it is malformed
+    except (ValueError, AssertionError, BadHttpMessage):  # aiohttp's ways of saying: malformed
         raise bad_request("can't parse multipart body") from None
     return fields, uploads
 

@@ -72,7 +72,8 @@ def outcome_of(
         return GiveUp(f"too old; the last: {detail}")
     if isinstance(error, TelegramRetryAfter):
         # Telegram means it: earlier attempts prolong the ban.
-        return Postpone(error.retry_after + jitter, detail, counts)
+        wish = min(max(error.retry_after, 1), AGE_SECONDS_MAX)
+        return Postpone(wish + jitter, detail, counts)
     backoff = min(2.0 ** min(delivery.attempt, 16), DELAY_SECONDS_MAX)
     return Postpone(backoff * (0.75 + jitter / 2), detail, counts)
 

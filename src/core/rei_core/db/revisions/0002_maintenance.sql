@@ -4,7 +4,7 @@
 --
 -- The indexes on older tables are not built CONCURRENTLY: that cannot be done in a transaction, and
 -- a build that fails there leaves an invalid index behind for somebody to find. Writes to the table
--- wait for the build instead; docs/adr/0006 says for how long, and what to do where that is too long.
+-- wait for the build instead; docs/adr/0007 says for how long, and what to do where that is too long.
 
 -- A run: its row is the intent, written before anything is done. The unique key is what keeps a
 -- moment from having two runs, whoever asks for them.

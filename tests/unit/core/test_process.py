@@ -1,0 +1,60 @@
+"""Ending tasks that do not end at the first word."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from rei_core import process
+
+
+async def test_a_loop_that_took_a_cancellation_for_an_error_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What asyncpg makes of a cancellation while the server is silent."""
+    monkeypatch.setattr(process, "CANCEL_AGAIN_SECONDS", 0.01)
+    rounds = 0
+
+    async def look() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if rounds == 1:
+                raise TimeoutError
+
+    async def loop() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            try:
+                await look()
+            except Exception:
+                continue
+
+    looping = asyncio.create_task(loop())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await process.cancel(looping)
+    assert looping.cancelled()
+    assert rounds == 2
+
+
+async def test_what_tasks_died_of_is_logged_once_all_have_ended() -> None:
+    async def dies() -> None:
+        raise ValueError("died")
+
+    async def lives() -> None:
+        await asyncio.Event().wait()
+
+    dead, living = asyncio.create_task(dies(), name="dies"), asyncio.create_task(lives())
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        await process.cancel(dead, living)
+    assert living.cancelled()
+    assert [(line["event"], line["task"]) for line in logs] == [("process.task_died", "dies")]
+
+
+async def test_nothing_to_cancel_is_nothing_to_wait_for() -> None:
+    await process.cancel()
