@@ -1,8 +1,7 @@
 """Places where the operator can be told to die, one between every two side effects of every kind.
 
-`REI_FAILPOINT=<name>` ends the process there as `kill -9` would: no handler, no flush. Tests kill
-it at each of them, start it again, and compare the end with that of an operator that lived. Without
-the variable a place costs one comparison of strings.
+How they are named in the environment, and what happens there, says `rei_core.failpoints`. Tests kill
+the operator at each of them, start it again, and compare the end with that of one that lived.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-VARIABLE: Final = "REI_FAILPOINT"
-EXIT_CODE: Final = 137
+from rei_core.failpoints import VARIABLE, Failpoint, end_process
 
 _RUN: Final = ("run-begun", "run-worked", "run", "event", "status")
 _PLACES: Final[dict[str, tuple[str, ...]]] = {
@@ -32,27 +30,19 @@ FAILPOINTS: Final = frozenset(
 """Every name; a place is reached right *after* what it is called after has been done."""
 
 
-def _die(name: str) -> None:
-    del name
-    os._exit(EXIT_CODE)
-
-
 class Failpoints:
     """Reaches places; dies at the one that is named."""
 
-    def __init__(self, fatal: str | None = None, *, die: Callable[[str], None] = _die) -> None:
-        if fatal is not None and fatal not in FAILPOINTS:
-            raise ValueError(f"{VARIABLE}: there is no failpoint {fatal!r}")
-        self._fatal = fatal
-        self._die = die
+    def __init__(
+        self, fatal: str | None = None, *, die: Callable[[str], None] = end_process
+    ) -> None:
+        self._fatal = Failpoint(fatal, places=FAILPOINTS, die=die)
 
     def reach(self, kind: str, place: str) -> None:
         """This place of this kind is reached."""
         name = f"{kind}:{place}"
-        assert name in FAILPOINTS, name
         self.reached(name)
-        if name == self._fatal:
-            self._die(name)
+        self._fatal.reach(name)
 
     def reached(self, name: str) -> None:
         """For tests that watch which places are reached."""

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ import structlog
 from rei_core import logs
 from rei_core.db import Connection, Pool, close_pool, create_pool
 from rei_core.errors import ConfigurationError, ReiError
+from rei_core.failpoints import VARIABLE
 from rei_core.maintenance.backups import tools
 from rei_core.maintenance.backups.dump import BackupOptions, back_up
 from rei_core.maintenance.backups.encryption import Identities, Recipients
-from rei_core.maintenance.backups.errors import BackupError, StorageError, ToolFailed
+from rei_core.maintenance.backups.errors import BackupError, RestoreBusy, StorageError, ToolFailed
+from rei_core.maintenance.backups.failpoints import arm, reach
 from rei_core.maintenance.backups.listing import (
     StoredBackup,
     find_verification,
@@ -40,7 +42,7 @@ from rei_core.maintenance.backups.restore import (
     restore_in_place,
     restore_into_new,
 )
-from rei_core.maintenance.backups.retention import RetentionPolicy, prune
+from rei_core.maintenance.backups.retention import RetentionPolicy, nowhere, prune
 from rei_core.maintenance.backups.storage import Storage, StorageLocation, open_storage
 from rei_core.maintenance.backups.verify import (
     ScratchServer,
@@ -53,7 +55,7 @@ from rei_core.maintenance.resources.storage import Storage as StorageSpec
 from rei_core.maintenance.resources.storage import Verification
 from rei_core.maintenance.runs import queries as runs
 from rei_core.maintenance.runs.model import RunBusy, RunKey, RunStatus
-from rei_core.maintenance.runs.service import Outcome, carry_out, told
+from rei_core.maintenance.runs.service import Outcome, Work, carry_out, told
 from rei_core.settings import CoreSettings, load
 from rei_operator.kinds import backup as backup_kind
 from rei_operator.kinds import restore as restore_kind
@@ -65,12 +67,13 @@ log = structlog.get_logger(__name__)
 DONE, AGAIN = 0, 1
 STATEMENT_SECONDS_MAX = 300.0
 DELETED_KEPT_MAX = 500
-MAY_PASS = (StorageError, ToolFailed)
+MAY_PASS = (RestoreBusy, StorageError, ToolFailed)
 """Of what goes wrong with a restore these may pass by themselves: Kubernetes tries again."""
 
 
 async def run(word: str, *, moment: datetime | None) -> int:
     """Do a Job's work; the exit code."""
+    arm(os.environ.get(VARIABLE) or None)
     settings = load(CoreSettings)
     logs.configure(level=settings.log_level, log_format=settings.log_format, component="job")
     resource = resource_of(os.environ)
@@ -188,20 +191,32 @@ async def _described(
 
 async def _prune(pool: Pool, schedule: BackupSchedule, moment: datetime) -> int:
     async def remove(connection: Connection, progress: Progress) -> Outcome:
-        del connection, progress
-        return await prune_backups(schedule)
+        async def intend(backup_ids: tuple[str, ...]) -> None:
+            await progress.remember(connection, {"deleted": list(backup_ids[:DELETED_KEPT_MAX])})
+
+        return await prune_backups(
+            schedule, begun=tuple(progress.detail.get("deleted", ())), intend=intend
+        )
 
     return await _carry_out(pool, prune_key(schedule, moment), remove)
 
 
-async def prune_backups(schedule: BackupSchedule) -> Outcome:
-    """Delete the backups that the schedule's retention lets go, and count the verified ones."""
+async def prune_backups(
+    schedule: BackupSchedule,
+    *,
+    begun: Collection[str] = (),
+    intend: Callable[[tuple[str, ...]], Awaitable[None]] = nowhere,
+) -> Outcome:
+    """Delete the backups that the schedule's retention lets go, and count the verified ones.
+
+    `begun` and `intend` are for a run that may be cut off: see `prune`.
+    """
     storage = open_storage(location_of(schedule.spec.storage))
     retention = schedule.spec.retention
     policy = RetentionPolicy(
         max_age=timedelta(days=retention.max_age_days), verified_min=retention.min_verified
     )
-    pruned = await prune(storage, policy)
+    pruned = await prune(storage, policy, begun=begun, intend=intend)
     left = await list_backups(storage)
     verified = [one for one in left if one.verification is not None and one.verification.verified]
     result = RunResult(examined=pruned.examined, changed=len(pruned.deleted))
@@ -222,12 +237,17 @@ def _newest(verified: list[StoredBackup]) -> str | None:
     return max(times).isoformat() if times else None
 
 
-async def _carry_out(pool: Pool, key: RunKey, work: Any) -> int:
+async def _carry_out(pool: Pool, key: RunKey, work: Work) -> int:
+    async def begun(connection: Connection, progress: Progress) -> Outcome:
+        reach("run-begun")
+        return await work(connection, progress)
+
     try:
-        run_ = await carry_out(pool, key, owner=_owner(), work=work)
+        run_ = await carry_out(pool, key, owner=_owner(), work=begun)
     except RunBusy as error:  # the pod before this one may still be dying
         log.warning("job.busy", error=str(error))
         return AGAIN
+    reach("run-ended")
     return DONE if run_.status is RunStatus.SUCCEEDED else FAILED_FOR_GOOD
 
 

@@ -310,7 +310,11 @@ async def test_scratch_databases_of_runs_that_died_are_dropped_and_no_others(
     try:
         async with (
             maintenance(database_url, "postgres") as other,
-            databases.scratch(other, "rei_verify_at_work"),
+            databases.scratch(
+                other,
+                "rei_verify_at_work",
+                database_url=named(database_url, "rei_verify_at_work"),
+            ),
         ):
             await verify_by_restoring(
                 storage, manifest.id, server=ScratchServer(database_url=database_url)
@@ -331,7 +335,7 @@ async def test_the_same_backup_is_verified_by_one_at_a_time(
     name = databases.scratch_name(databases.VERIFY_PREFIX, manifest.id)
     async with (
         maintenance(database_url, "postgres") as other,
-        databases.scratch(other, name),
+        databases.scratch(other, name, database_url=named(database_url, name)),
     ):
         with pytest.raises(RestoreRefused, match="another run is at work"):
             await verify_by_restoring(

@@ -26,6 +26,8 @@ from rei_operator.failpoints import FAILPOINTS
 from rei_operator.kinds.backup_schedule import PRUNE_KIND
 from rei_operator.reconciler import Key
 
+from .ends import events_of, rows_of, statuses_of
+
 NAMESPACE = "rei"
 LONG: dict[str, Any] = {"periodSeconds": 2_678_400}
 VOLUME = {"volume": {"claimName": "backups"}}
@@ -253,51 +255,17 @@ async def tell(
 
 async def end_of(world: World) -> dict[str, Any]:
     """All that the story leaves behind, without the times at which it happened."""
+    objects = [copy.deepcopy(raw) for raw in world.cluster.objects.values()]
+    async with world.pool.acquire() as connection:
+        rows = await rows_of(connection, database=world.database)
     return {
-        "transfers": [
-            tuple(row)
-            for row in await world.pool.fetch(
-                "SELECT kind, user_id, amount_kopecks, balance_after_kopecks FROM transfers"
-                " ORDER BY id"
-            )
-        ],
-        "jobs": [tuple(row) for row in await world.pool.fetch("SELECT status FROM jobs")],
-        "updates": await world.pool.fetchval("SELECT count(*) FROM telegram_updates"),
-        "bans": await world.pool.fetchval("SELECT count(*) FROM user_bans"),
-        "runs": [
-            tuple(row)
-            for row in await world.pool.fetch(
-                "SELECT kind, name, status, result, detail FROM maintenance_runs ORDER BY id"
-            )
-        ],
-        "objects": sorted(
-            f"{key.kind}/{key.name}" for key in world.cluster.objects if key.kind != "Event"
-        ),
+        "rows": rows,
+        "statuses": statuses_of(objects, database=world.database),
+        "events": events_of(objects),
         "replicas": {
             key.name: world.cluster.objects[key]["spec"] for key in world.made("Deployment")
         },
-        "statuses": {
-            key: _timeless(raw.get("status", {}), world) for key, raw in world.cluster.objects.items()
-            if key.kind != "Event"
-        },
-        "events": sorted(
-            (raw["involvedObject"]["kind"], raw["reason"], raw["count"])
-            for raw in world.cluster.objects.values()
-            if raw["kind"] == "Event"
-        ),
-    }  # fmt: skip
-
-
-def _timeless(value: Any, world: World) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _timeless(one, world)
-            for name, one in value.items()
-            if not name.endswith("Time") and name != "lastRunSeconds"
-        }
-    if isinstance(value, list):
-        return [_timeless(one, world) for one in value]
-    return value.replace(world.database, "LIVE") if isinstance(value, str) else value
+    }
 
 
 async def world_of(pool: Pool, cluster: Any) -> World:

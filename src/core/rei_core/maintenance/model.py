@@ -89,6 +89,11 @@ class Progress(Protocol):
         """What earlier attempts at this run did already."""
         ...
 
+    @property
+    def detail(self) -> Json:
+        """What earlier attempts remembered; empty if there was none."""
+        ...
+
     async def advance(self, connection: Connection, result: RunResult) -> None:
         """Remember the result so far, in the caller's transaction.
 
@@ -97,11 +102,22 @@ class Progress(Protocol):
         """
         ...
 
+    async def remember(self, connection: Connection, detail: Json) -> None:
+        """Write down what is about to be done, for the attempt that may have to go on with it.
+
+        Raises `RunLost` as `advance` does.
+        """
+        ...
+
 
 class Unrecorded:
     """The progress of a run that has no row: nothing to go on from, nothing to remember."""
 
     result: RunResult = RunResult()
+    detail: Json = {}  # noqa: RUF012 - never written to
 
     async def advance(self, connection: Connection, result: RunResult) -> None:
+        """Nothing to do."""
+
+    async def remember(self, connection: Connection, detail: Json) -> None:
         """Nothing to do."""

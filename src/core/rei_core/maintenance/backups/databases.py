@@ -3,7 +3,8 @@
 A scratch database carries a comment that says it is one, and its maker holds an advisory lock on
 its name (in the maintenance database, so that a lost connection lets go of it). One whose lock is
 free was left by a run that died: it may be dropped, and `drop_leftovers` does. Nothing without the
-comment is ever dropped.
+comment is ever dropped, except an empty database of exactly the name that is to be made: its maker
+died before it could write the comment.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import asyncpg
 import structlog
 
 from rei_core.db import Connection
-from rei_core.maintenance.backups.errors import RestoreRefused
+from rei_core.maintenance.backups import snapshot
+from rei_core.maintenance.backups.errors import RestoreBusy, RestoreRefused
+from rei_core.maintenance.backups.failpoints import reach
 
 logger = structlog.get_logger(__name__)
 
@@ -99,9 +102,9 @@ UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('rei database ' || $1, 0))"
 
 @asynccontextmanager
 async def sole_user_of(connection: Connection, name: str) -> AsyncIterator[None]:
-    """Hold the lock on a name, raising `RestoreRefused` if somebody else has it."""
+    """Hold the lock on a name, raising `RestoreBusy` if somebody else has it."""
     if not await connection.fetchval(LOCK, name):
-        raise RestoreRefused(
+        raise RestoreBusy(
             f"another run is at work on the database {name}", "Wait until it has ended"
         )
     try:
@@ -112,19 +115,25 @@ async def sole_user_of(connection: Connection, name: str) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def scratch(connection: Connection, name: str) -> AsyncIterator[None]:
-    """A database of this name for the length of the block; dropped then, unless it was renamed."""
+async def scratch(connection: Connection, name: str, *, database_url: str) -> AsyncIterator[None]:
+    """A database of this name for the length of the block; dropped then, unless it was renamed.
+
+    `database_url` is its address.
+    """
     assert SCRATCH_NAME.fullmatch(name), name
     async with sole_user_of(connection, name):
         if await exists(connection, name):
-            await _require_ours(connection, name)
+            await _require_ours(connection, name, database_url)
             await drop(connection, name)
         await create(connection, name)
+        reach("scratch-created")
         try:
             await connection.execute(_comment(name, SCRATCH_COMMENT))
+            reach("scratch-marked")
             yield
         finally:
             await drop_or_leave(connection, name)
+            reach("scratch-dropped")
 
 
 async def drop_or_leave(connection: Connection, name: str) -> None:
@@ -137,8 +146,11 @@ async def drop_or_leave(connection: Connection, name: str) -> None:
         logger.warning("scratch_database.left", name=name, error=type(error).__name__)
 
 
-async def _require_ours(connection: Connection, name: str) -> None:
-    if await connection.fetchval(COMMENT, name) != SCRATCH_COMMENT:
+async def _require_ours(connection: Connection, name: str, database_url: str) -> None:
+    comment = await connection.fetchval(COMMENT, name)
+    # Whoever made it may have died before the comment was written: there is nothing in it then.
+    unmarked = comment is None and await snapshot.is_empty(database_url)
+    if comment != SCRATCH_COMMENT and not unmarked:
         raise RestoreRefused(
             f"there is a database {name} that does not say it is a scratch one",
             "If it is, drop it by hand",
@@ -197,8 +209,11 @@ async def swap_in(
                 await connection.execute(
                     f"ALTER DATABASE {quoted(name)} RENAME TO {quoted(kept_as)}"
                 )
+                reach("renamed-aside")
                 await connection.execute(f"ALTER DATABASE {quoted(fresh)} RENAME TO {quoted(name)}")
+                reach("renamed-in")
                 await connection.execute(_comment(name, str(mark)))
+                reach("marked")
         except asyncpg.ObjectInUseError:
             if attempt == SWAP_ATTEMPTS_MAX:
                 raise RestoreRefused(
@@ -217,22 +232,6 @@ async def _cut_off(killer: Connection, names: list[str]) -> None:
     while True:
         await killer.execute(TERMINATE, names)
         await asyncio.sleep(TERMINATE_PERIOD_SECONDS)
-
-
-TABLES_COUNT = """
-SELECT count(*)
-FROM pg_class AS c
-JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S')
-  AND n.nspname NOT LIKE 'pg\\_%'
-  AND n.nspname <> 'information_schema'
-"""
-
-
-async def is_empty(connection: Connection) -> bool:
-    """Whether the connection's own database has no table, view or sequence."""
-    count: int = await connection.fetchval(TABLES_COUNT)
-    return count == 0
 
 
 def scratch_name(prefix: str, backup_id: str) -> str:

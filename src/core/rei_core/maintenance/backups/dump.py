@@ -27,6 +27,7 @@ import structlog
 from rei_core.maintenance.backups import chunks, snapshot, tools
 from rei_core.maintenance.backups.encryption import Recipients
 from rei_core.maintenance.backups.errors import BackupError, DatabaseUnfit, ToolFailed
+from rei_core.maintenance.backups.failpoints import reach
 from rei_core.maintenance.backups.listing import find_manifest
 from rei_core.maintenance.backups.manifest import (
     CHUNK_BYTES,
@@ -103,9 +104,11 @@ async def back_up(
         await upload.undo()
         logger.warning("backup.failed", backup_id=options.id, error=type(error).__name__)
         raise
+    reach("dumped")
     # From here on nothing is taken away again: if the answer to the manifest's writing is lost, it
     # may be there, and it must not be there without its chunks.
     await storage.put(path_in(manifest.id, MANIFEST), write_manifest(manifest))
+    reach("manifest-stored")
     logger.info(
         "backup.taken",
         backup_id=manifest.id,
@@ -206,6 +209,7 @@ class _Upload:
         data, chunk = await asyncio.to_thread(self._packed, name, piece)
         del piece  # not needed while it is uploaded, which may take long
         await self._storage.put(path_in(self.options.id, name), data)
+        reach("chunk-stored")
         self.stored_bytes += chunk.stored_bytes
         self._on_progress(
             Progress(

@@ -15,6 +15,7 @@
     ├── DecryptionError           no identity given, or one that does not fit
     ├── DatabaseUnfit             the database to back up or to restore into is not as it must be
     ├── RestoreRefused            nothing was done, because it would destroy something
+    │   └── RestoreBusy               another run is at work on the database: try again
     └── RestoreMismatch           what was restored is not what was backed up, or its ledger is wrong
 
 Every text is one that a person on call can act on, and none holds a secret: what foreign programs
@@ -137,6 +138,10 @@ class DatabaseUnfit(BackupError):
 
 class RestoreRefused(BackupError):
     """Nothing was done, because it would have destroyed something."""
+
+
+class RestoreBusy(RestoreRefused):
+    """Another run is at work on the database. It may be one that is about to die: try again."""
 
 
 class RestoreMismatch(BackupError):

@@ -20,6 +20,7 @@ from rei_core.maintenance.backups.errors import (
     ObjectMissing,
     StorageError,
 )
+from rei_core.maintenance.backups.failpoints import reach
 from rei_core.maintenance.backups.manifest import (
     MANIFEST,
     VERIFICATION,
@@ -74,7 +75,9 @@ async def list_backups(storage: Storage) -> list[StoredBackup]:
         async with slots:
             return await _stored(storage, backup_id)
 
-    return list(await asyncio.gather(*(read(backup_id) for backup_id in ids)))
+    found = await asyncio.gather(*(read(backup_id) for backup_id in ids))
+    # A folder with nothing in it is what a deletion left that died at its very end.
+    return [one for one in found if not one.unfinished or one.touched_at is not None]
 
 
 async def find_manifest(storage: Storage, backup_id: str) -> Manifest | None:
@@ -115,6 +118,7 @@ async def delete_backup(storage: Storage, backup_id: str) -> int:
     ]
     for name in sorted(names, key=lambda name: (name != MANIFEST, name)):
         await storage.delete(path_in(backup_id, name))
+        reach("object-deleted")
     return len(names)
 
 

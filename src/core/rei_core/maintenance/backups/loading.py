@@ -21,6 +21,7 @@ from rei_core.maintenance.backups import chunks, snapshot, tools
 from rei_core.maintenance.backups.dump import OnProgress, Progress, silent
 from rei_core.maintenance.backups.encryption import Identities
 from rei_core.maintenance.backups.errors import BackupDamaged, ObjectMissing, ToolFailed
+from rei_core.maintenance.backups.failpoints import reach
 from rei_core.maintenance.backups.manifest import Manifest, differences, path_in
 from rei_core.maintenance.backups.storage import Storage
 from rei_core.maintenance.backups.tools import Running, Server
@@ -90,6 +91,7 @@ async def load(source: Source, *, database_url: str, keep_privileges: bool) -> N
         await running.finish(seconds_max=INDEXES_SECONDS_MAX)
         if not whole:
             raise ToolFailed(running.tool, "ended before it had read everything", "Try again")
+    reach("loaded")
 
 
 async def examine(manifest: Manifest, *, database_url: str) -> Examined:
@@ -105,6 +107,7 @@ async def examine(manifest: Manifest, *, database_url: str) -> Examined:
             report = await audit(connection)
     finally:
         connection.terminate()
+    reach("examined")
     return Examined(differences=differences(manifest.database, found), audit=report)
 
 

@@ -46,6 +46,7 @@ from rei_core.maintenance.backups.errors import (
     RestoreRefused,
     told,
 )
+from rei_core.maintenance.backups.failpoints import reach
 from rei_core.maintenance.backups.listing import require_manifest
 from rei_core.maintenance.backups.manifest import Manifest, new_id, new_run
 from rei_core.maintenance.backups.storage import Storage
@@ -121,7 +122,7 @@ async def restore_into_new(
     ):
         mark = await _earlier_mark(connection, name, options.operation_id)
         done = mark is not None and mark.state == "done"
-        if mark is None or (not done and await _is_empty(database_url)):
+        if mark is None or (not done and await snapshot.is_empty(database_url)):
             await _fill_new(connection, source, database_url, options)
         examined = await loading.examine(source.manifest, database_url=database_url)
         # Once it is marked as done the bot may have worked on it, and of course it differs then.
@@ -134,6 +135,7 @@ async def restore_into_new(
         if options.operation_id is not None:
             mark = databases.Mark(operation=options.operation_id, state="done")
             await databases.set_mark(connection, name, mark)
+            reach("database-marked")
     logger.info("backup.restored", backup_id=backup_id, database=name)
     return Restored(manifest=source.manifest, database=name, audit=examined.audit)
 
@@ -147,6 +149,7 @@ async def _fill_new(
         if options.operation_id is not None:
             mark = databases.Mark(operation=options.operation_id, state="begun")
             await databases.set_mark(connection, name, mark)
+            reach("database-marked")
         await loading.load(
             source, database_url=database_url, keep_privileges=options.keep_privileges
         )
@@ -237,22 +240,14 @@ async def _make_or_find_empty(connection: Connection, database_url: str, name: s
     """See to it that there is an empty database of this name; whether it was made here."""
     if not await databases.exists(connection, name):
         await databases.create(connection, name)
+        reach("database-created")
         return True
-    if not await _is_empty(database_url):
+    if not await snapshot.is_empty(database_url):
         raise RestoreRefused(
             f"the database {name} is not empty",
             "Name a new one, or restore in place by repeating its name",
         )
     return False
-
-
-async def _is_empty(database_url: str) -> bool:
-    server = tools.server_of(database_url)
-    connection = await snapshot.connect(database_url, server, application="rei restore")
-    try:
-        return await databases.is_empty(connection)
-    finally:
-        connection.terminate()
 
 
 async def _require_replaceable(connection: Connection, name: str) -> None:
@@ -307,7 +302,7 @@ async def _replace(
     name = tools.database_of(database_url)
     fresh = databases.scratch_name(databases.RESTORE_PREFIX, source.manifest.id)
     fresh_url = tools.named(database_url, fresh)
-    async with databases.scratch(connection, fresh):
+    async with databases.scratch(connection, fresh, database_url=fresh_url):
         await loading.load(source, database_url=fresh_url, keep_privileges=options.keep_privileges)
         examined = await loading.examine(source.manifest, database_url=fresh_url)
         if examined.problems:
@@ -321,6 +316,7 @@ async def _replace(
             await databases.swap_in(
                 connection, killer, fresh=fresh, name=name, kept_as=mark.kept_as, mark=mark
             )
+            reach("swapped")
 
 
 def _kept_name(name: str) -> str:

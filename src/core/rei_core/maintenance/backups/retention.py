@@ -10,12 +10,13 @@ may have written it, and a person should look.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from rei_core.maintenance.backups.failpoints import reach
 from rei_core.maintenance.backups.listing import StoredBackup, delete_backup, list_backups
 from rei_core.maintenance.backups.storage import Storage
 
@@ -94,17 +95,42 @@ def _rank(backup: StoredBackup) -> int:
     return 0 if backup.verification.verified else 2
 
 
+async def nowhere(backup_ids: tuple[str, ...]) -> None:
+    """For a caller who does not go on after a crash."""
+    del backup_ids
+
+
 async def prune(
-    storage: Storage, policy: RetentionPolicy, *, now: datetime | None = None
+    storage: Storage,
+    policy: RetentionPolicy,
+    *,
+    now: datetime | None = None,
+    begun: Collection[str] = (),
+    intend: Callable[[tuple[str, ...]], Awaitable[None]] = nowhere,
 ) -> Pruned:
-    """Delete what the policy lets go. Ended in the middle, it is simply done again."""
+    """Delete what the policy lets go. Ended in the middle, it is simply done again.
+
+    `intend` hears what will be deleted before anything is. Who gives that back as `begun` after a
+    crash gets the same answer as if there had been none: it tells also of what was deleted then.
+    """
     backups = await list_backups(storage)
     ids = doomed(backups, now=now or datetime.now(UTC), policy=policy)
-    for backup_id in ids:
+    there = {backup.id for backup in backups}
+    gone = tuple(backup_id for backup_id in begun if backup_id not in there)
+    half = tuple(
+        backup.id
+        for backup in backups
+        if backup.id in begun and backup.unfinished and backup.id not in ids
+    )
+    deleted = (*gone, *half, *ids)
+    await intend(deleted)
+    reach("intent-stored")
+    for backup_id in (*half, *ids):
         objects = await delete_backup(storage, backup_id)
         logger.info("backup.deleted", backup_id=backup_id, objects=objects)
+        reach("backup-deleted")
     return Pruned(
-        examined=len(backups),
-        deleted=ids,
+        examined=len(backups) + len(gone),
+        deleted=deleted,
         kept_unreadable=tuple(backup.id for backup in backups if backup.problem),
     )

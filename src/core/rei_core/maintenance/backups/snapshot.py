@@ -19,7 +19,7 @@ from rei_core.db import Connection
 from rei_core.ledger.audit import ACCOUNTS
 from rei_core.maintenance.backups.errors import DatabaseUnfit, told
 from rei_core.maintenance.backups.manifest import DatabaseFacts
-from rei_core.maintenance.backups.tools import Server
+from rei_core.maintenance.backups.tools import Server, server_of
 
 CONNECT_SECONDS_MAX = 30
 SESSION = {
@@ -58,6 +58,26 @@ async def connect(database_url: str, server: Server, *, application: str) -> Con
             f"the database cannot be reached: {told(str(error), secrets=server.secrets)}",
             "Is PostgreSQL up, and the address right?",
         ) from None
+
+
+TABLES_COUNT = """
+SELECT count(*)
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S')
+  AND n.nspname NOT LIKE 'pg\\_%'
+  AND n.nspname <> 'information_schema'
+"""
+
+
+async def is_empty(database_url: str) -> bool:
+    """Whether the database has no table, view or sequence; raises `DatabaseUnfit`."""
+    connection = await connect(database_url, server_of(database_url), application="rei restore")
+    try:
+        count: int = await connection.fetchval(TABLES_COUNT)
+    finally:
+        connection.terminate()
+    return count == 0
 
 
 MOMENT = """

@@ -116,7 +116,9 @@ def open_storage(location: StorageLocation) -> Storage:
                 said="no such folder",
                 remedy="Make it, or mount the volume that belongs there",
             )
-        return ObjectStorage(LocalStore(path), where=where, secrets=secrets, folder=path)
+        # Else the folder of each backup that was deleted would stay, and be listed for ever.
+        store = LocalStore(path, automatic_cleanup=True)
+        return ObjectStorage(store, where=where, secrets=secrets, folder=path)
     try:
         store = from_url(
             location.url,

@@ -23,6 +23,7 @@ from rei_core.maintenance.backups import chunks, databases, loading, snapshot, t
 from rei_core.maintenance.backups.dump import OnProgress, Progress, silent
 from rei_core.maintenance.backups.encryption import Identities
 from rei_core.maintenance.backups.errors import BackupDamaged, ObjectMissing, RestoreMismatch
+from rei_core.maintenance.backups.failpoints import reach
 from rei_core.maintenance.backups.listing import (
     find_verification,
     keep_verification,
@@ -121,10 +122,10 @@ async def verify_by_restoring(
 async def _restored_on_trial(source: loading.Source, server: ScratchServer) -> tuple[str, ...]:
     """What is wrong with the restored database."""
     name = databases.scratch_name(databases.VERIFY_PREFIX, source.manifest.id)
+    url = tools.named(server.database_url, name)
     async with maintenance(server.database_url, server.maintenance_database) as connection:
         await databases.drop_leftovers(connection)
-        async with databases.scratch(connection, name):
-            url = tools.named(server.database_url, name)
+        async with databases.scratch(connection, name, database_url=url):
             await loading.load(source, database_url=url, keep_privileges=False)
             return (await loading.examine(source.manifest, database_url=url)).problems
 
@@ -164,6 +165,7 @@ async def _keep(
         )
         logger.info("backup.verified", backup_id=backup_id, mode=mode.value)
     await keep_verification(storage, backup_id, found)
+    reach("verification-stored")
 
 
 def _passed(known: Verification, mode: VerificationMode, now: datetime) -> Verification:

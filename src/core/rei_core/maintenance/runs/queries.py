@@ -150,6 +150,19 @@ async def advance(connection: Connection, run: Run, result: RunResult) -> bool:
     return done == "UPDATE 1"
 
 
+REMEMBER = """
+UPDATE maintenance_runs
+SET detail = $3
+WHERE id = $1 AND attempt = $2 AND status = 'running'
+"""
+
+
+async def remember(connection: Connection, run: Run, detail: Json) -> bool:
+    """Remember what the run is about to do; False if it is not ours any more."""
+    done = await connection.execute(REMEMBER, run.id, run.attempt, detail)
+    return done == "UPDATE 1"
+
+
 FINISH = """
 UPDATE maintenance_runs
 SET status = CASE WHEN $5::text IS NULL THEN 'succeeded' ELSE 'failed' END,

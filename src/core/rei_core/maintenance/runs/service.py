@@ -63,11 +63,20 @@ class Recorded:
     def result(self) -> RunResult:
         return self._result
 
+    @property
+    def detail(self) -> Json:
+        return self._run.detail
+
     async def advance(self, connection: Connection, result: RunResult) -> None:
         """Remember the result so far, in the caller's transaction; raises `RunLost`."""
         if not await queries.advance(connection, self._run, result):
             raise RunLost(self._run)
         self._result = result
+
+    async def remember(self, connection: Connection, detail: Json) -> None:
+        """Write down what is about to be done; raises `RunLost`."""
+        if not await queries.remember(connection, self._run, detail):
+            raise RunLost(self._run)
 
 
 async def carry_out(
