@@ -117,8 +117,8 @@ def open_storage(location: StorageLocation) -> Storage:
                 remedy="Make it, or mount the volume that belongs there",
             )
         # Else the folder of each backup that was deleted would stay, and be listed for ever.
-        store = LocalStore(path, automatic_cleanup=True)
-        return ObjectStorage(store, where=where, secrets=secrets, folder=path)
+        local = LocalStore(path, automatic_cleanup=True)
+        return ObjectStorage(local, where=where, secrets=secrets, folder=path)
     try:
         store = from_url(
             location.url,
