@@ -2,7 +2,8 @@
 
 RBAC decides, as in production; certificates and keys are made anew at each start. Of the
 controllers only those run that tests need: what is owned goes with its owner, a namespace ends,
-every namespace has its ServiceAccount. No Pod ever runs, and a Job stays as it was written.
+every namespace has its ServiceAccount, a Job makes its Pods and is judged by how they end. There are
+no nodes: no Pod runs by itself.
 
 Nothing outlives the end: all of it is killed, and etcd's data removed.
 """
@@ -32,6 +33,7 @@ CONTROLLERS: Final = (
     "namespace-controller",
     "garbage-collector-controller",
     "serviceaccount-controller",
+    "job-controller",
 )
 ISSUER: Final = "https://kubernetes.default.svc"
 
