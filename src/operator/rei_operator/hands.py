@@ -7,6 +7,7 @@ runs and bans in PostgreSQL, adjustments in the ledger, objects by their names.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
@@ -163,14 +164,10 @@ class Hands:
         return make
 
     async def _create(self, manifest: Json) -> None:
-        try:
-            made = await self._cluster.create(manifest)
-        except ObjectChanged:  # an earlier try, or another operator, made it
-            metadata = manifest["metadata"]
-            made = await self._cluster.get(
-                manifest["kind"], metadata["namespace"], metadata["name"]
-            )
-        self._index.put(made)
+        # Not put into the index: the watch brings it, and what the index knows already is no news
+        # then. A Backup of a schedule would lie there until the next listing, looked at by nobody.
+        with suppress(ObjectChanged):  # an earlier try, or another operator, made it
+            await self._cluster.create(manifest)
 
     async def _adjust(self, resource: Resource) -> Adjusted | ReiError:
         assert isinstance(resource, BalanceAdjustment)
