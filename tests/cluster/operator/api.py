@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from rei_core.maintenance.resources import GROUP, KINDS, VERSION
@@ -30,7 +31,7 @@ _PATHS = {
 
 
 class ApiRefused(Exception):
-    """The API server said no."""
+    """The API server said no, or (status 0) nothing that makes sense."""
 
     def __init__(self, call: str, status: int, said: str) -> None:
         self.status = status
@@ -96,8 +97,11 @@ class Api:
         request = await self._client.param_serialize(
             method, path, query_params=query, header_params=headers, body=body
         )
-        response = await self._client.call_api(*request, _request_timeout=CALL_SECONDS_MAX)
-        answer: Json = json.loads(await response.read())  # type: ignore[no-untyped-call]
+        try:
+            response = await self._client.call_api(*request, _request_timeout=CALL_SECONDS_MAX)
+            answer: Json = json.loads(await response.read())  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ApiRefused(f"{method} {path}", 0, type(error).__name__) from error
         if int(response.status) >= 300:
             raise ApiRefused(f"{method} {path}", int(response.status), answer.get("message", ""))
         return answer

@@ -87,7 +87,7 @@ class Kubelet:
         """Look after the pods until cancelled; then all of them are ended."""
         try:
             while True:
-                with contextlib.suppress(ApiRefused, OSError):  # the API server is away
+                with contextlib.suppress(ApiRefused):  # the API server is away
                     await self._look()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
@@ -117,7 +117,7 @@ class Kubelet:
         (container,) = pod["spec"]["containers"]
         try:
             environment = await self._environment(pod, container)
-        except NotThere as missing:
+        except (NotThere, ApiRefused) as missing:
             await self._tell(pod, "Pending", {"waiting": _waiting(str(missing))})
             self._pods.pop(name)  # it is tried again at the next look
             return

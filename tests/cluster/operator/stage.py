@@ -53,6 +53,7 @@ DATABASE_PASSWORD = "password-of-the-database"
 RARELY: Json = {"periodSeconds": 2_678_400}
 """A schedule that runs once when its resource is new, and then not before the test is over."""
 SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
+LOG_CHARS = 3000
 _numbers = itertools.count()
 
 
@@ -165,6 +166,10 @@ class Stage:
         """Wait for something about an object; a failure shows how that stands."""
         return await until(look, what=f"{kind} {name}: {what}", why=lambda: self.why(kind, name))
 
+    async def wait(self, look: Look[Found], *, what: str) -> Found:
+        """Wait for something that is about no object; a failure shows the operator's log."""
+        return await until(look, what=what, why=self._log_end)
+
     async def events(self, kind: str, name: str) -> list[str]:
         """The reasons of all Events about the objects of this name, sorted, as often as each was
         counted."""
@@ -195,8 +200,11 @@ class Stage:
         """How things stand, for whoever reads a failed test."""
         raw = await self.api.get(kind, name)
         status = json.dumps(raw and raw.get("status"), indent=1)
-        log = self.log.read_text(errors="replace")[-3000:] if self.log.exists() else "no operator"
-        return f"{kind} {name}: {status}\n{await self.events(kind, name)}\n{log}"
+        events = await self.events(kind, name)
+        return f"{kind} {name}: {status}\n{events}\n{await self._log_end()}"
+
+    async def _log_end(self) -> str:
+        return self.log.read_text(errors="replace")[-LOG_CHARS:] if self.log.exists() else ""
 
     async def customer(self, user_id: int, *, kopecks: int = 0) -> None:
         """A customer who has written to the bot, and perhaps has got money."""
