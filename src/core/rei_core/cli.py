@@ -16,6 +16,7 @@ from rei_core.commands.audit import audit_command
 from rei_core.commands.config import config
 from rei_core.commands.doctor import doctor
 from rei_core.commands.migrate import migrate_command
+from rei_core.commands.refund import refund
 from rei_core.errors import ReiError
 
 # Words of the core that lean on libraries of one extra only.
@@ -72,7 +73,7 @@ def rei() -> None:
     """
 
 
-for command in (api, audit_command, config, doctor, migrate_command):
+for command in (api, audit_command, config, doctor, migrate_command, refund):
     rei.add_command(command)
 
 

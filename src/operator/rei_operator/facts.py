@@ -7,11 +7,19 @@ from datetime import datetime
 from typing import Any
 
 from rei_core.db import Pool
-from rei_core.maintenance.resources import Backup, BackupSchedule, Recurring, Restore
+from rei_core.ledger import queries as ledger
+from rei_core.maintenance.resources import (
+    Backup,
+    BackupSchedule,
+    BalanceAdjustment,
+    Recurring,
+    Restore,
+)
 from rei_core.maintenance.runs import queries as runs
 from rei_operator import manifests, run_queries
 from rei_operator.cluster import Cluster, ObjectGone
 from rei_operator.index import owner_of
+from rei_operator.kinds import adjustment as adjustment_kind
 from rei_operator.kinds import backup as backup_kind
 from rei_operator.kinds import backup_schedule, recurring
 from rei_operator.kinds import restore as restore_kind
@@ -56,6 +64,16 @@ class FactFinder:
             )
             asked_for = None if asked is None else await runs.find(connection, asked)
         return recurring.Facts(now, tuple(latest), asked_for)
+
+    async def adjustment(self, resource: BalanceAdjustment) -> tuple[datetime, bool]:
+        """The database's clock, and whether the ledger does not know what is told as carried out."""
+        async with self._pool.acquire() as connection:
+            now = await run_queries.now(connection)
+            forgotten = (
+                adjustment_kind.says_done(resource)
+                and await ledger.adjustment(connection, resource.spec.operation_id) is None
+            )
+        return now, forgotten
 
     async def backup(self, resource: Backup) -> backup_kind.Facts:
         """The Job of a backup, and the run that it writes."""

@@ -192,8 +192,8 @@ class Look:
     ) -> tuple[datetime, tuple[Action, ...]]:
         outcome = said[-1] if said else None
         assert outcome is None or isinstance(outcome, Adjusted | ReiError)
-        now = await self._facts.now()
-        return now, adjustment.decide(resource, adjustment.Facts(now, outcome))
+        now, forgotten = await self._facts.adjustment(resource)
+        return now, adjustment.decide(resource, adjustment.Facts(now, outcome, forgotten))
 
     async def _decide_ban(
         self, resource: UserBan, said: Sequence[object]

@@ -214,6 +214,13 @@ class FakeProvider:
         for payment in self.payments.values():
             yield payment
 
+    async def list_refunds(
+        self, *, payment_id: str | None = None, created_since: datetime | None = None
+    ) -> AsyncIterator[RemoteRefund]:
+        nothing: list[RemoteRefund] = []
+        for refund in nothing:
+            yield refund
+
     async def check_credentials(self) -> str:
         return "shop"
 

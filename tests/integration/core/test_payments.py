@@ -114,6 +114,13 @@ class FakeProvider:
     ) -> AsyncIterator[RemotePayment]:
         raise NotImplementedError
 
+    async def list_refunds(
+        self, *, payment_id: str | None = None, created_since: datetime | None = None
+    ) -> AsyncIterator[RemoteRefund]:
+        """Without a word of whose they are."""
+        for refund in list(self.refunds.values()):
+            yield refund
+
     async def check_credentials(self) -> str:
         return "shop"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rei_core.db import create_pool
-from rei_core.errors import PaymentOutcomeUnknown
+from rei_core.errors import PaymentNotFound, PaymentOutcomeUnknown, PaymentRejected
 from rei_core.ledger.audit import audit
+from rei_core.ledger.service import adjust
 from rei_core.maintenance.model import RunResult, Unrecorded
 from rei_core.maintenance.reconciliation.model import Reconciliation, UnknownPayment
 from rei_core.maintenance.reconciliation.service import reconcile
 from rei_core.maintenance.resources.payments import PaymentReconciliationSpec
 from rei_core.maintenance.runs.service import Outcome, carry_out
 from rei_core.payments import queries
+from rei_core.payments.found_refunds import close
 from rei_core.payments.model import Payment, PaymentStatus
 from rei_core.payments.port import RemoteRefund
 from rei_core.payments.yookassa import YooKassaClient
@@ -349,11 +352,57 @@ async def test_a_refund_that_the_provider_refuses_gives_the_debit_back(
     assert await desk.till.balance() == 20_000
 
 
+def without_words(desk: Desk) -> None:
+    """Make the provider's list not tell whose the refunds are."""
+    for refund in list(desk.shop.refunds.values()):
+        desk.shop.refunds[refund.id] = replace(refund, description="")
+
+
+@pytest.mark.parametrize("kopecks", [5_000, 20_000])
+async def test_a_refund_whose_key_is_forgotten_is_found_in_the_list(
+    desk: Desk, paid: Payment, kopecks: int
+) -> None:
+    await lost_refund(desk, paid, kopecks=kopecks)
+    await desk.pool.execute(AGED_REFUND, 25 * 60)
+    desk.shop._answers.clear()
+    found = await desk.reconcile()
+    assert (found.result.changed, found.result.failed) == (1, 0)
+    assert desk.shop.counts()["refunds"] == 1
+    assert await desk.till.balance() == 20_000 - kopecks
+    assert await refund_status(desk) == "succeeded"
+
+
+async def test_a_refund_that_is_on_its_way_there_when_its_key_is_forgotten_is_not_sent_again(
+    desk: Desk, paid: Payment, sandbox: Running
+) -> None:
+    """Not carried out yet, so the payment does not tell of it: only the list does."""
+
+    class Pending(YooKassaClient):
+        async def list_refunds(self, **query: Any) -> AsyncIterator[RemoteRefund]:
+            async for refund in super().list_refunds(**query):
+                yield replace(refund, status="pending")
+
+    await lost_refund(desk, paid)
+    await desk.pool.execute(AGED_REFUND, 25 * 60)
+    desk.shop._answers.clear()
+    desk.remote(paid).refunded_kopecks = 0
+    pending = Pending(shop_id=SHOP_ID, secret_key=SECRET_KEY, base_url=f"{sandbox.url}/yookassa/v3")
+    found = await desk.reconcile(provider=pending)
+    await pending.aclose()
+    assert (found.result.changed, found.result.failed) == (0, 0)
+    assert desk.shop.counts()["refunds"] == 1
+    assert await refund_status(desk) == "pending"
+    assert (await desk.reconcile()).result.changed == 1, "asked about by its own id from now on"
+    assert desk.shop.counts()["refunds"] == 1
+    assert await desk.till.balance() == 15_000
+
+
 @pytest.mark.parametrize("kopecks", [5_000, 20_000])
 async def test_a_refund_whose_key_is_forgotten_is_not_sent_out_again(
     desk: Desk, paid: Payment, kopecks: int
 ) -> None:
     await lost_refund(desk, paid, kopecks=kopecks)
+    without_words(desk)
     await desk.pool.execute(AGED_REFUND, 25 * 60)
     desk.shop._answers.clear()
     found = await desk.reconcile(SPEC.model_copy(update={"lookback_days": 0}))
@@ -405,6 +454,183 @@ async def test_a_refund_that_takes_days_is_asked_about_by_its_own_id(
     assert await refund_status(desk) == "succeeded"
     assert desk.shop.counts()["refunds"] == 1
     await slow.aclose()
+
+
+# --- refunds that we do not know ------------------------------------------------------------------
+
+
+async def test_a_refund_made_in_the_merchants_profile_is_debited_once(
+    desk: Desk, paid: Payment
+) -> None:
+    made = desk.shop.refund(NewRefund(str(paid.provider_payment_id), 5_000))
+    first, second = await asyncio.gather(desk.reconcile(), desk.reconcile())
+    assert {first.result.amount_kopecks, second.result.amount_kopecks} <= {0, -5_000}
+    assert any(made.id in note for one in (first, second) for note in one.result.notes)
+    assert (await desk.reconcile()).result == RunResult(examined=2)
+    assert await desk.till.balance() == 15_000
+    rows = await desk.pool.fetch("SELECT * FROM payment_refunds")
+    assert [(row["provider_refund_id"], row["status"]) for row in rows] == [(made.id, "succeeded")]
+
+
+async def test_a_refund_that_a_restored_database_has_forgotten_is_debited_and_not_sent_again(
+    desk: Desk, paid: Payment
+) -> None:
+    """The backup was taken after the payment and before its refund."""
+    assert await desk.till.refund(paid.id, kopecks=5_000) == "succeeded"
+    await forget_refunds(desk)
+    desk.shop._answers.clear()
+    assert await desk.till.balance() == 20_000
+
+    assert (await desk.reconcile()).result.amount_kopecks == -5_000
+
+    assert await desk.till.balance() == 15_000
+    assert await desk.till.refund(paid.id, kopecks=5_000) == "succeeded", "asked for once more"
+    assert desk.shop.counts()["refunds"] == 1
+    assert await desk.till.balance() == 15_000
+    assert (await desk.reconcile()).result.changed == 0
+
+
+async def test_a_forgotten_refund_that_is_asked_for_again_is_not_sent_again(
+    desk: Desk, paid: Payment
+) -> None:
+    """Whoever asked for it asks again, before any reconciliation, when its key is forgotten too."""
+    assert await desk.till.refund(paid.id, kopecks=5_000) == "succeeded"
+    await forget_refunds(desk)
+    desk.shop._answers.clear()
+    assert await desk.till.refund(paid.id, kopecks=5_000) == "succeeded"
+    assert desk.shop.counts()["refunds"] == 1
+    assert desk.remote(paid).refunded_kopecks == 5_000
+    assert (await desk.reconcile()).result.changed == 0
+    assert await desk.till.balance() == 15_000
+
+
+async def forget_refunds(desk: Desk) -> None:
+    """Take the ledger back to where it was before its refunds."""
+    async with desk.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            "UPDATE balances AS b SET balance_kopecks = balance_kopecks + t.amount_kopecks"
+            " FROM transfers AS t WHERE t.kind = 'payment_refund' AND t.user_id = b.user_id"
+        )
+        await connection.execute("DELETE FROM transfers WHERE kind = 'payment_refund'")
+        await connection.execute("DELETE FROM payment_refunds")
+
+
+async def test_a_payment_that_was_paid_and_refunded_while_we_were_away_ends_at_nothing(
+    desk: Desk,
+) -> None:
+    payment = await desk.open("both")
+    desk.shop.pay(desk.remote(payment))
+    desk.shop.refund(NewRefund(str(payment.provider_payment_id), 20_000))
+    await desk.reconcile()
+    assert await desk.till.balance() == 0
+    assert await desk.till.credits() == 1
+
+
+async def test_a_refund_whose_money_is_spent_is_told_until_it_can_be_debited(
+    desk: Desk, paid: Payment
+) -> None:
+    made = desk.shop.refund(NewRefund(str(paid.provider_payment_id), 5_000))
+    await spend(desk, 16_000, "s1")
+    found = await desk.reconcile()
+    assert (found.result.changed, found.result.failed, found.unbooked_count) == (0, 0, 1)
+    [told] = found.unbooked
+    assert (told.provider_refund_id, told.amount_kopecks) == (made.id, 5_000)
+    assert "not debited here" in found.result.notes[-1]
+    assert Reconciliation.of(found.result, found.detail()) == found
+    assert await desk.till.balance() == 4_000
+    await spend(desk, -1_000, "s2")
+    assert (await desk.reconcile()).unbooked_count == 0
+    assert await desk.till.balance() == 0
+
+
+async def spend(desk: Desk, kopecks: int, operation: str) -> None:
+    async with desk.pool.acquire() as connection, connection.transaction():
+        await adjust(
+            connection, user_id=1, change_kopecks=-kopecks, operation_id=operation, reason="r"
+        )
+
+
+async def test_refunds_of_other_shops_and_those_that_are_not_over_are_left_alone(
+    desk: Desk, paid: Payment
+) -> None:
+    foreign = stranger(desk, 1)
+    desk.shop.refund(NewRefund(foreign.id, 2_000))
+    assert await desk.till.refund(paid.id, kopecks=5_000) == "succeeded"
+    assert (await desk.reconcile()).result.changed == 0
+    assert await desk.till.balance() == 15_000
+
+
+async def test_while_a_refund_of_ours_is_unclear_no_other_of_its_payment_is_debited(
+    desk: Desk, paid: Payment
+) -> None:
+    """Else its money would be taken twice: for the refund that is pending, and for the one found."""
+    await lost_refund(desk, paid)
+    without_words(desk)
+    await desk.pool.execute(AGED_REFUND, 25 * 60)
+    desk.shop._answers.clear()
+    found = await desk.reconcile()
+    assert (found.result.changed, found.result.failed, found.unbooked_count) == (0, 1, 1)
+    assert await desk.till.balance() == 15_000
+
+
+# --- a person's word ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def unclear(desk: Desk, paid: Payment) -> UUID:
+    """A refund that was carried out and whose outcome nobody can find out any more; its id."""
+    await lost_refund(desk, paid)
+    without_words(desk)
+    await desk.pool.execute(AGED_REFUND, 25 * 60)
+    desk.shop._answers.clear()
+    value: UUID = await desk.pool.fetchval("SELECT id FROM payment_refunds")
+    return value
+
+
+async def test_a_refund_is_closed_as_the_one_that_the_provider_confirms(
+    desk: Desk, unclear: UUID
+) -> None:
+    [there] = desk.shop.refunds.values()
+    for wrong in (str(UUID(int=7)), there.id):
+        if wrong == there.id:
+            desk.shop.refunds[there.id] = replace(there, amount_kopecks=4_900)
+        with pytest.raises((PaymentNotFound, PaymentRejected)):
+            await close(
+                desk.pool, desk.till.provider, unclear, provider_refund_id=wrong, reason="r"
+            )
+    desk.shop.refunds[there.id] = there
+    done = await close(
+        desk.pool, desk.till.provider, unclear, provider_refund_id=there.id, reason="seen there"
+    )
+    assert done.status == "succeeded"
+    words = await desk.pool.fetchval("SELECT error_detail FROM payment_refunds")
+    assert words == "closed by hand as carried out: seen there"
+    assert (await desk.reconcile()).result.changed == 0
+    assert await desk.till.balance() == 15_000
+    with pytest.raises(PaymentRejected, match="has ended"):
+        await close(desk.pool, desk.till.provider, unclear, provider_refund_id=None, reason="r")
+
+
+async def test_a_wrong_word_on_a_refund_costs_nobody_anything(desk: Desk, unclear: UUID) -> None:
+    done = await close(
+        desk.pool, desk.till.provider, unclear, provider_refund_id=None, reason="not in the profile"
+    )
+    assert done.status == "failed"
+    assert await desk.till.balance() == 20_000
+    await desk.reconcile()
+    assert await desk.till.balance() == 15_000, "it was there, so it is debited"
+    assert (await desk.reconcile()).result.changed == 0
+
+
+async def test_a_refund_that_the_list_tells_is_not_closed_as_never_made(
+    desk: Desk, paid: Payment
+) -> None:
+    await lost_refund(desk, paid)
+    refund_id = await desk.pool.fetchval("SELECT id FROM payment_refunds")
+    with pytest.raises(PaymentRejected, match="the provider has it"):
+        await close(desk.pool, desk.till.provider, refund_id, provider_refund_id=None, reason="r")
+    assert await refund_status(desk) == "pending"
 
 
 # --- crashes --------------------------------------------------------------------------------------

@@ -115,6 +115,23 @@ async def test_an_adjustment_moves_money_once_whatever_happens_to_its_object(
     assert cluster.status(key)["balanceAfterKopecks"] == 600
 
 
+async def test_an_adjustment_that_a_restored_ledger_has_forgotten_is_made_again_and_once(
+    pool: Pool, cluster: Any, operator: Any, customer: int
+) -> None:
+    key = cluster.apply("BalanceAdjustment", "ticket", ADJUSTMENT)
+    await operator().settle(key)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute("DELETE FROM transfers WHERE ref_id = 'ticket-1'")
+        await connection.execute("UPDATE balances SET balance_kopecks = 1000 WHERE user_id = 7")
+    for _ in range(3):
+        await operator().settle(key)
+    assert await balance(pool) == 600
+    assert cluster.condition(key, "Succeeded") == ("True", "BalanceAdjusted")
+    assert cluster.events(key) == ["BalanceAdjusted", "AdjustedAgain"]
+    assert await pool.fetchval("SELECT count(*) FROM transfers WHERE ref_id = 'ticket-1'") == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -118,16 +118,40 @@ class TestBalanceAdjustment:
         assert reason_of(actions) == ("False", type(refusal).__name__)
         assert status_of(actions).balance_after_kopecks is None
 
-    @pytest.mark.parametrize("answer", ["True", "False"])
-    def test_an_answer_ends_it_for_good(self, answer: str) -> None:
+    def over(self, answer: str) -> BalanceAdjustment:
         condition = {
             "type": "Succeeded",
             "status": answer,
             "reason": "Any",
             "lastTransitionTime": CREATED,
         }
-        over = self.resource({"conditions": [condition]})
-        assert adjustment.decide(over, adjustment.Facts(NOW)) == ()
+        return self.resource({"conditions": [condition]})
+
+    @pytest.mark.parametrize("answer", ["True", "False"])
+    def test_an_answer_ends_it_for_good(self, answer: str) -> None:
+        assert adjustment.decide(self.over(answer), adjustment.Facts(NOW)) == ()
+
+    def test_what_a_restored_ledger_has_forgotten_is_carried_out_again(self) -> None:
+        over = self.over("True")
+        assert adjustment.decide(over, adjustment.Facts(NOW, forgotten=True)) == (Adjust(),)
+        event, status = adjustment.decide(
+            over, adjustment.Facts(NOW, Adjusted(1500, RunResult(changed=1)))
+        )
+        assert isinstance(event, Event)
+        assert event.reason == "AdjustedAgain"
+        assert reason_of((status,)) == ("True", "BalanceAdjusted")
+
+    def test_what_cannot_be_carried_out_again_is_told(self) -> None:
+        refusal = InsufficientFunds(user_id=7, balance_kopecks=100, amount_kopecks=500)
+        actions = adjustment.decide(self.over("True"), adjustment.Facts(NOW, refusal))
+        assert reason_of(actions) == ("False", "InsufficientFunds")
+
+    def test_a_customer_whom_a_restored_database_does_not_know_gets_it_when_they_are_back(
+        self,
+    ) -> None:
+        [event] = adjustment.decide(self.over("True"), adjustment.Facts(NOW, UserUnknown(7)))
+        assert isinstance(event, Event)
+        assert (event.type, event.reason) == ("Warning", "UserUnknown")
 
 
 class TestUserBan:

@@ -1,1 +1,1 @@
-"""The words of `rei` that need nothing but the core: config, migrate, doctor, api."""
+"""The words of `rei` that need nothing but the core: config, migrate, doctor, api, audit, refund."""

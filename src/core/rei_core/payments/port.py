@@ -35,6 +35,8 @@ class RemoteRefund:
     status: Literal["pending", "succeeded", "canceled"]
     amount_kopecks: int
     currency: str
+    created_at: datetime | None = None
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,12 @@ class PaymentProvider(Protocol):
         self, *, created_since: datetime, status: RemoteStatus | None = None
     ) -> AsyncIterator[RemotePayment]:
         """Every payment created since, page by page."""
+        ...
+
+    def list_refunds(
+        self, *, payment_id: str | None = None, created_since: datetime | None = None
+    ) -> AsyncIterator[RemoteRefund]:
+        """Every refund, of one payment or created since, page by page."""
         ...
 
     async def check_credentials(self) -> str:

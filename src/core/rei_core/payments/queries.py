@@ -257,6 +257,48 @@ async def find_refund(connection: Connection, operation_id: str) -> Refund | Non
     return None if row is None else refund_of(row)
 
 
+FIND_REFUND_BY_ID = """
+SELECT *, created_at < now() - interval '20 hours' AS key_may_be_forgotten
+FROM payment_refunds
+WHERE id = $1
+"""
+
+
+async def find_refund_by_id(connection: Connection, refund_id: UUID) -> Refund | None:
+    """The refund of this id of ours."""
+    row = await connection.fetchrow(FIND_REFUND_BY_ID, refund_id)
+    return None if row is None else refund_of(row)
+
+
+FIND_REFUND_BY_PROVIDER_ID = """
+SELECT *
+FROM payment_refunds
+WHERE provider_refund_id = $1
+"""
+
+
+async def find_refund_by_provider_id(
+    connection: Connection, provider_refund_id: str
+) -> Refund | None:
+    """The refund that the provider knows by this id."""
+    row = await connection.fetchrow(FIND_REFUND_BY_PROVIDER_ID, provider_refund_id)
+    return None if row is None else refund_of(row)
+
+
+PENDING_REFUND_OF = """
+SELECT EXISTS (
+    SELECT FROM payment_refunds
+    WHERE payment_id = $1 AND status = 'pending' AND provider_refund_id IS NULL
+)
+"""
+
+
+async def has_unidentified_refund(connection: Connection, payment_id: UUID) -> bool:
+    """Whether there is a pending refund of which it is not known what it is at the provider."""
+    value: bool = await connection.fetchval(PENDING_REFUND_OF, payment_id)
+    return value
+
+
 REMEMBER_REFUND = """
 UPDATE payment_refunds
 SET provider_refund_id = $2
@@ -273,17 +315,18 @@ async def remember_refund(
 
 MARK_REFUNDED = """
 UPDATE payment_refunds
-SET status = 'succeeded', provider_refund_id = $2, finished_at = now()
+SET status = 'succeeded', provider_refund_id = $2, error_detail = $3, finished_at = now()
 WHERE id = $1 AND status = 'pending'
 RETURNING *
 """
 
 
 async def mark_refunded(
-    connection: Connection, refund_id: UUID, *, provider_refund_id: str
+    connection: Connection, refund_id: UUID, *, provider_refund_id: str, detail: str | None = None
 ) -> Refund:
-    """The provider has carried the pending refund out."""
-    row = await connection.fetchrow(MARK_REFUNDED, refund_id, provider_refund_id)
+    """The provider has carried the pending refund out; `detail`: how that is known, if not by
+    the provider's own answer to it."""
+    row = await connection.fetchrow(MARK_REFUNDED, refund_id, provider_refund_id, detail)
     assert row is not None, f"refund {refund_id} was carried out, and is not pending here"
     return refund_of(row)
 
@@ -385,6 +428,7 @@ def refund_of(row: asyncpg.Record) -> Refund:
     return Refund(
         id=UUID(str(row["id"])),
         payment_id=UUID(str(row["payment_id"])),
+        operation_id=row["operation_id"],
         amount_kopecks=row["amount_kopecks"],
         status=row["status"],
         provider_refund_id=row["provider_refund_id"],

@@ -30,7 +30,14 @@ from rei_core.errors import (
 )
 from rei_core.ledger.queries import balance_kopecks
 from rei_core.payments import queries
-from rei_core.payments.model import Payment, PaymentStatus, Refund, Settlement
+from rei_core.payments.model import (
+    Payment,
+    PaymentStatus,
+    Refund,
+    Settlement,
+    refund_id_of,
+    refund_words,
+)
 from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment, RemoteRefund
 
 log = structlog.get_logger()
@@ -182,15 +189,34 @@ async def _carry_out(
     if refund.provider_refund_id is not None:
         remote = await provider.get_refund(refund.provider_refund_id)
     else:
-        remote = await _ask_for_refund(connection, provider, opened, receipt)
+        made = await _made_before(provider, opened)
+        remote = made or await _ask_for_refund(connection, provider, opened, receipt)
     if remote.status == "canceled":
         await queries.fail_refund(connection, refund.id, error_detail="the provider canceled it")
         raise PaymentRejected("the provider canceled the refund", code="refund_canceled")
     if remote.status == "pending":
+        await queries.remember_refund(connection, refund.id, provider_refund_id=remote.id)
         raise PaymentOutcomeUnknown("the refund is still on its way", code="refund_pending")
     done = await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
     log.info("payment refunded", payment_id=str(done.payment_id), refund_id=str(done.id))
     return done
+
+
+async def _made_before(provider: PaymentProvider, opened: _Opened) -> RemoteRefund | None:
+    """The refund in the provider's list that carries our id.
+
+    An earlier try made it and had no answer, or a database that was restored since has forgotten
+    it: then neither the row nor the key's memory would keep it from being sent a second time.
+    """
+    refund, made = opened.refund, None
+    async for remote in provider.list_refunds(payment_id=opened.provider_payment_id):
+        if (
+            remote.description == refund_words(refund.id)
+            and remote.amount_kopecks == refund.amount_kopecks
+            and remote.status != "canceled"
+        ):
+            made = remote
+    return made
 
 
 async def _ask_for_refund(
@@ -205,7 +231,7 @@ async def _ask_for_refund(
             opened.provider_payment_id,
             idempotence_key=str(refund.id),
             amount_kopecks=refund.amount_kopecks,
-            description=f"Refund {refund.id}",
+            description=refund_words(refund.id),
             receipt=receipt,
         )
     except PaymentRejected as error:
@@ -244,7 +270,7 @@ async def _require_nothing_unexplained(
         log.error("refund unclear", refund_id=str(opened.refund.id), detail=str(refusal or ""))
         raise PaymentOutcomeUnknown(
             f"{remote.refunded_kopecks} kopecks of the payment are refunded there, {known} here:"
-            " an earlier try may have been carried out",
+            " an earlier try may have been carried out. Look there, then `rei refund close`",
             code="refund_unclear",
         ) from refusal
 
@@ -325,6 +351,10 @@ async def _open_refund(
     if payment is None or payment.provider_payment_id is None:
         raise PaymentUnknown(str(payment_id))
     known = await queries.find_refund(connection, operation_id)
+    # One that was booked from the provider's list carries our id, and not the operation's name.
+    known = known or await queries.find_refund_by_id(
+        connection, refund_id_of(payment_id, operation_id)
+    )
     refund = known or await _insert_refund(
         connection, payment, amount_kopecks=amount_kopecks, operation_id=operation_id
     )
@@ -343,7 +373,7 @@ async def _insert_refund(
                 raise PaymentRejected(f"only {left or 0} kopecks of this payment can be refunded")
             refund = await queries.open_refund(
                 connection,
-                uuid4(),
+                refund_id_of(payment.id, operation_id),
                 payment_id=payment.id,
                 operation_id=operation_id,
                 amount_kopecks=amount_kopecks,

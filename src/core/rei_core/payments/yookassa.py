@@ -14,8 +14,9 @@ it blocks, knows no time-out and keeps the shop's secret in a class (docs/adr/00
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import httpx
 import stamina
@@ -38,6 +39,8 @@ READ_ATTEMPTS_MAX = 3
 PAGE_SIZE = 100
 PAGES_MAX = 10_000
 KEY_LENGTH_MAX = 64
+
+Remote = TypeVar("Remote", RemotePayment, RemoteRefund)
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
 
 
@@ -125,25 +128,25 @@ class YooKassaClient:
         One that cannot be read does not hide the others: that is said at the very end, by
         `PaymentOutcomeUnknown`.
         """
-        query = {"limit": str(PAGE_SIZE), "created_at.gte": _moment(created_since)}
+        query = {"created_at.gte": _moment(created_since)}
         if status is not None:
             query["status"] = status
-        unreadable = 0
-        for _ in range(PAGES_MAX):
-            page = await self._read("/payments", query)
-            for item in list_of(page.get("items")):
-                try:
-                    payment = wire.payment_of(item)
-                except PaymentOutcomeUnknown:
-                    unreadable += 1
-                    continue
-                yield payment
-            cursor = text_of(page.get("next_cursor"))
-            if not cursor or cursor == query.get("cursor"):
-                break
-            query["cursor"] = cursor
-        _expect(not cursor, "the list of payments does not end")
-        _expect(unreadable == 0, f"{unreadable} payments of the list cannot be read")
+        async for payment in self._pages("/payments", query, wire.payment_of):
+            yield payment
+
+    async def list_refunds(
+        self, *, payment_id: str | None = None, created_since: datetime | None = None
+    ) -> AsyncIterator[RemoteRefund]:
+        """Every refund, of one payment or created since, newest first; else as `list`."""
+        query = {}
+        if payment_id is not None:
+            query["payment_id"] = _checked_id(payment_id)
+        if created_since is not None:
+            query["created_at.gte"] = _moment(created_since)
+        async for refund in self._pages("/refunds", query, wire.refund_of):
+            # Not every filter may be obeyed, and a refund of another payment settles nothing.
+            if payment_id is None or refund.payment_id == payment_id:
+                yield refund
 
     async def check_credentials(self) -> str:
         """Return the shop's account id, or raise."""
@@ -154,6 +157,28 @@ class YooKassaClient:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    async def _pages(
+        self, path: str, query: dict[str, str], read: Callable[[Any], Remote]
+    ) -> AsyncIterator[Remote]:
+        what = path.removeprefix("/")
+        query = {"limit": str(PAGE_SIZE), **query}
+        unreadable = 0
+        for _ in range(PAGES_MAX):
+            page = await self._read(path, query)
+            for item in list_of(page.get("items")):
+                try:
+                    one = read(item)
+                except PaymentOutcomeUnknown:
+                    unreadable += 1
+                    continue
+                yield one
+            cursor = text_of(page.get("next_cursor"))
+            if not cursor or cursor == query.get("cursor"):
+                break
+            query["cursor"] = cursor
+        _expect(not cursor, f"the list of {what} does not end")
+        _expect(unreadable == 0, f"{unreadable} {what} of the list cannot be read")
 
     async def _change(self, path: str, body: bytes, *, key: str) -> Json:
         if not key or len(key) > KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):

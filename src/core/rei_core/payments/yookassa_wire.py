@@ -151,6 +151,8 @@ def _refund(answer: Json) -> RemoteRefund:
         status=_one_of(model.status, _REFUND_STATUSES),
         amount_kopecks=amount_kopecks,
         currency=currency,
+        created_at=_moment_or_none(answer.get("created_at")),
+        description=text_of(answer.get("description"))[:REFUND_DESCRIPTION_LENGTH_MAX],
     )
 
 
@@ -187,6 +189,14 @@ def _moment_of(value: Any) -> datetime:
     if at.tzinfo is None:
         raise ValueError("a moment without a time zone")
     return at.astimezone(UTC)
+
+
+def _moment_or_none(value: Any) -> datetime | None:
+    """For a moment that is only told: a strange one must not hide that money has moved."""
+    try:
+        return _moment_of(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _matching(pattern: re.Pattern[str], value: Any) -> str | None:

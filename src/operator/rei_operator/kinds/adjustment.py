@@ -3,6 +3,10 @@
 An answer in the status ends it: a debit that was refused for want of money is not tried again
 months later, when nobody expects it any more. If the process dies between the ledger and the
 status, the ledger itself knows the operation, and the repeat gets the same balance.
+
+A database that was restored from before an adjustment has forgotten it, while its resource says
+that it was carried out. Then it is carried out again: nothing else would ever give the customer
+that money back. One that was refused stays refused.
 """
 
 from __future__ import annotations
@@ -23,18 +27,26 @@ REFUSALS = (InsufficientFunds, OperationConflict, UserUnknown)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the ledger said; None while it has not been asked."""
+    """What the ledger said; None while it has not been asked. `forgotten`: the ledger does not know
+    the operation, though it is told as carried out."""
 
     now: datetime
     outcome: Adjusted | ReiError | None = None
+    forgotten: bool = False
+
+
+def says_done(resource: BalanceAdjustment) -> bool:
+    """Whether the resource says that the adjustment was carried out."""
+    condition = resource.status.condition(resource.condition_type)
+    return condition is not None and condition.status is ConditionStatus.TRUE
 
 
 def decide(resource: BalanceAdjustment, facts: Facts) -> tuple[Action, ...]:
     """Ask the ledger once, tell what it said."""
-    if is_over(resource):
-        return ()
     if facts.outcome is None:
-        return (Adjust(),)
+        return () if is_over(resource) and not facts.forgotten else (Adjust(),)
+    if says_done(resource):
+        return _again(resource, facts, facts.outcome)
     if isinstance(facts.outcome, Adjusted):
         reason, message = "BalanceAdjusted", _done(resource, facts.outcome)
         event = Event(reason, message, once=reason)
@@ -43,6 +55,31 @@ def decide(resource: BalanceAdjustment, facts: Facts) -> tuple[Action, ...]:
         reason, message = type(facts.outcome).__name__, str(facts.outcome)
         event = Event(reason, message, "Warning", once=reason)
         balance = None
+    return event, _told(resource, facts, reason, message, balance=balance)
+
+
+def _again(
+    resource: BalanceAdjustment, facts: Facts, outcome: Adjusted | ReiError
+) -> tuple[Action, ...]:
+    """What came of carrying out once more what a restored ledger had forgotten."""
+    if isinstance(outcome, Adjusted):
+        reason = "AdjustedAgain"
+        text = (
+            f"forgotten by the ledger since (a restore?), so once more: {_done(resource, outcome)}"
+        )
+        event = Event(reason, text, once=facts.now.isoformat())
+        balance = outcome.balance_after_kopecks
+        return event, _told(resource, facts, "BalanceAdjusted", text, balance=balance)
+    reason, text = type(outcome).__name__, f"forgotten by the ledger since (a restore?): {outcome}"
+    event = Event(reason, text, "Warning", once=f"again {reason}")
+    if isinstance(outcome, UserUnknown):
+        return (event,)  # tried again with every look: a customer who is back gets it then
+    return event, _told(resource, facts, reason, text, balance=None)
+
+
+def _told(
+    resource: BalanceAdjustment, facts: Facts, reason: str, message: str, *, balance: int | None
+) -> SetStatus:
     succeeded = isinstance(facts.outcome, Adjusted)
     status = resource.status.model_copy(
         update={
@@ -59,7 +96,7 @@ def decide(resource: BalanceAdjustment, facts: Facts) -> tuple[Action, ...]:
             ),
         }
     )
-    return event, SetStatus(status)
+    return SetStatus(status)
 
 
 def _done(resource: BalanceAdjustment, outcome: Adjusted) -> str:

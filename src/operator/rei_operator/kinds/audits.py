@@ -7,7 +7,12 @@ from datetime import datetime
 from rei_core.maintenance.reconciliation.model import Reconciliation
 from rei_core.maintenance.resources import Condition, ConditionStatus, LedgerAudit, Recurring
 from rei_core.maintenance.resources.ledger import LedgerViolation
-from rei_core.maintenance.resources.payments import UNKNOWN_PAYMENTS_MAX, UnknownPayment
+from rei_core.maintenance.resources.payments import (
+    UNBOOKED_REFUNDS_MAX,
+    UNKNOWN_PAYMENTS_MAX,
+    UnbookedRefund,
+    UnknownPayment,
+)
 from rei_core.maintenance.runs.model import Run, RunStatus
 from rei_operator.actions import Event
 from rei_operator.conditions import put, shortened
@@ -69,7 +74,7 @@ def _audit_events(resource: LedgerAudit, run: Run, message: str, total: int) -> 
 def tell_reconciliation(
     resource: Recurring, run: Run, conditions: tuple[Condition, ...], now: datetime
 ) -> Told:
-    """The payments that nobody can explain."""
+    """The payments that nobody can explain, and the refunds that could not be debited."""
     told = nothing_more(resource, run, conditions, now)
     if run.status is RunStatus.FAILED:
         return told
@@ -84,10 +89,25 @@ def tell_reconciliation(
             for one in found.unknown[:UNKNOWN_PAYMENTS_MAX]
         ),
         "unknown_payments_count": found.unknown_count,
+        "unbooked_refunds": tuple(
+            UnbookedRefund(
+                refund_id=one.provider_refund_id[:64],
+                payment_id=one.payment_id[:64],
+                amount_kopecks=one.amount_kopecks,
+                problem=shortened(one.problem, 300),
+            )
+            for one in found.unbooked[:UNBOOKED_REFUNDS_MAX]
+        ),
+        "unbooked_refunds_count": found.unbooked_count,
     }
     events = told.events
+    once = run.key.scheduled_for.isoformat()
     if found.unknown_count:
         text = f"{found.unknown_count} payments succeeded at YooKassa and are unknown here"
-        once = run.key.scheduled_for.isoformat()
         events = (*events, Event("UnknownPayments", text, "Warning", once=once))
+    if found.unbooked_count:
+        text = (
+            f"{found.unbooked_count} refunds were carried out at YooKassa and are not debited here"
+        )
+        events = (*events, Event("UnbookedRefunds", text, "Warning", once=once))
     return Told(fields, told.conditions, events)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
 from rei_core.maintenance.model import Json, RunResult
 
 UNKNOWN_MAX: Final = 20
-"""How many unknown payments are told one by one; the rest is only counted."""
+"""How many unknown payments are told one by one; the rest is only counted. So with refunds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,24 @@ class UnknownPayment:
 
 
 @dataclass(frozen=True, slots=True)
+class UnbookedRefund:
+    """Money of a customer's payment that went back, and that the ledger could not debit."""
+
+    provider_refund_id: str
+    payment_id: str
+    amount_kopecks: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What a run did, and the unknown payments: the newest, and how many in all."""
+    """What a run did; the unknown payments and the unbooked refunds: some, and how many in all."""
 
     result: RunResult
     unknown: tuple[UnknownPayment, ...] = ()
     unknown_count: int = 0
+    unbooked: tuple[UnbookedRefund, ...] = ()
+    unbooked_count: int = 0
 
     def detail(self) -> Json:
         """As `maintenance_runs.detail` keeps it."""
@@ -41,6 +53,8 @@ class Reconciliation:
                 }
                 for one in self.unknown
             ],
+            "unbooked_count": self.unbooked_count,
+            "unbooked": [asdict(one) for one in self.unbooked],
         }
 
     @classmethod
@@ -57,4 +71,6 @@ class Reconciliation:
                 for one in detail.get("unknown", ())
             ),
             detail.get("unknown_count", 0),
+            tuple(UnbookedRefund(**one) for one in detail.get("unbooked", ())),
+            detail.get("unbooked_count", 0),
         )

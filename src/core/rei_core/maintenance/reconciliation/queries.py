@@ -134,3 +134,24 @@ async def known(
     """Our rows of these payments of the provider's."""
     rows = await connection.fetch(KNOWN, provider_ids, our_ids)
     return [payment_of(row) for row in rows]
+
+
+# Of payments that are credited here; a refund of another shop's, or of one that is lost, is none
+# of this ledger's.
+UNBOOKED = """
+SELECT told.refund_id
+FROM unnest($1::text[], $2::text[]) AS told (refund_id, payment_id)
+JOIN payments AS p
+  ON p.provider_payment_id = told.payment_id AND p.status = 'succeeded'
+WHERE NOT EXISTS (
+    SELECT FROM payment_refunds AS r
+    WHERE r.provider_refund_id = told.refund_id AND r.status <> 'failed'
+)
+"""
+
+
+async def unbooked(
+    connection: Connection, *, refund_ids: Sequence[str], payment_ids: Sequence[str]
+) -> set[str]:
+    """Which of these refunds of the provider's (by id, and of which payment) no row explains."""
+    return {row["refund_id"] for row in await connection.fetch(UNBOOKED, refund_ids, payment_ids)}

@@ -11,7 +11,8 @@ after a day, and then the question would make a payment that nobody wants. If th
 its end and does not hold it, and that day is over, it has never existed, and its row is closed.
 
 Payments that succeeded and that no row of ours explains are reported, never credited: whose they
-are is for a person to find out.
+are is for a person to find out. Refunds of our payments that no row explains are debited
+(`payments.found_refunds`): whose they are is certain. What cannot be debited is reported.
 """
 
 from __future__ import annotations
@@ -24,18 +25,30 @@ from uuid import UUID
 import structlog
 
 from rei_core.db import Pool
-from rei_core.errors import PaymentProviderError, PaymentRejected
+from rei_core.errors import (
+    InsufficientFunds,
+    PaymentMismatch,
+    PaymentOutcomeUnknown,
+    PaymentProviderError,
+    PaymentRejected,
+    ReiError,
+)
 from rei_core.maintenance.model import Progress
 from rei_core.maintenance.reconciliation import queries
-from rei_core.maintenance.reconciliation.model import UNKNOWN_MAX, Reconciliation, UnknownPayment
+from rei_core.maintenance.reconciliation.model import (
+    UNKNOWN_MAX,
+    Reconciliation,
+    UnbookedRefund,
+    UnknownPayment,
+)
 from rei_core.maintenance.reconciliation.queries import PendingRefund
 from rei_core.maintenance.reconciliation.questions import Questions
 from rei_core.maintenance.resources.payments import PaymentReconciliationSpec
 from rei_core.money import format_rubles
+from rei_core.payments import found_refunds, service
 from rei_core.payments import queries as payments
-from rei_core.payments import service
 from rei_core.payments.model import Payment, PaymentStatus
-from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment
+from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment, RemoteRefund
 from rei_core.payments.service import METADATA_KEY
 
 log = structlog.get_logger(__name__)
@@ -49,6 +62,7 @@ KEY_FORGOTTEN_AFTER: Final = timedelta(hours=26)
 LOOKED_FOR_MAX: Final = timedelta(days=30)
 """Longer ago than that nobody reads the list for a creation without an answer."""
 CLOCK_ERROR_MAX: Final = timedelta(minutes=10)
+PROBLEM_CHARS_MAX: Final = 200
 
 
 async def reconcile(
@@ -86,6 +100,8 @@ class _Run:
         self._questions = Questions(earlier, concurrency=spec.concurrency)
         self._unknown: list[UnknownPayment] = []
         self._unknown_count = 0
+        self._unbooked: list[UnbookedRefund] = []
+        self._unbooked_count = 0
         self._room = spec.max_per_run
 
     async def all(self) -> Reconciliation:
@@ -97,7 +113,15 @@ class _Run:
         await self._settle_open(before)
         await self._look_for_unanswered(before, now)
         await self._find_unknown(now)
-        return Reconciliation(self._questions.result, tuple(self._unknown), self._unknown_count)
+        # Last: a payment that was just credited may have been refunded since.
+        await self._find_refunds(now)
+        return Reconciliation(
+            self._questions.result,
+            tuple(self._unknown),
+            self._unknown_count,
+            tuple(self._unbooked),
+            self._unbooked_count,
+        )
 
     async def _finish_refunds(self, before: datetime) -> None:
         async with self._pool.acquire() as connection:
@@ -250,6 +274,67 @@ class _Run:
         one = UnknownPayment(remote.id, remote.amount_kopecks, remote.created_at)
         newest = sorted([*self._unknown, one], key=lambda known: known.created_at, reverse=True)
         self._unknown = newest[:UNKNOWN_MAX]
+
+    async def _find_refunds(self, now: datetime) -> None:
+        if self._spec.lookback_days == 0 or self._questions.provider_is_away:
+            return
+        since = now - timedelta(days=self._spec.lookback_days)
+        page: list[RemoteRefund] = []
+        try:
+            async for remote in self._provider.list_refunds(created_since=since):
+                if remote.status == "succeeded":
+                    page.append(remote)
+                if len(page) == REMOTE_PAGE:
+                    await self._book(page)
+                    page = []
+        except PaymentProviderError as error:
+            self._questions.failed("the list of refunds", error)
+        await self._book(page)
+        if self._unbooked_count:
+            log.error("reconciliation.unbooked_refunds", refunds=self._unbooked_count)
+            self._questions.note(
+                f"{self._unbooked_count} refunds were carried out at YooKassa and are not debited"
+                f" here: {self._unbooked[0].problem}"
+            )
+        await self._remember()
+
+    async def _book(self, page: list[RemoteRefund]) -> None:
+        """Debit what went back to customers of ours without our knowing."""
+        async with self._pool.acquire() as connection:
+            unbooked = await queries.unbooked(
+                connection,
+                refund_ids=[remote.id for remote in page],
+                payment_ids=[remote.payment_id for remote in page],
+            )
+        todo = [remote for remote in page if remote.id in unbooked]
+        in_order = len(page) - len(todo)
+        self._questions.result = self._questions.result.plus(examined=in_order)
+        await self._questions.ask_each(
+            todo, self._book_one, subject=lambda remote: f"YooKassa's refund {remote.id}"
+        )
+
+    async def _book_one(self, remote: RemoteRefund) -> None:
+        try:
+            booked = await found_refunds.book(self._pool, remote)
+        except (InsufficientFunds, PaymentMismatch, PaymentOutcomeUnknown) as error:
+            self._not_booked(remote, error)
+            return
+        if booked.operation_id.startswith(found_refunds.OPERATION_PREFIX):
+            self._questions.changed(amount_kopecks=-remote.amount_kopecks)
+            self._questions.note(
+                f"the refund {remote.id} was unknown here:"
+                f" {format_rubles(remote.amount_kopecks)} are taken off the balance"
+            )
+        else:
+            self._questions.changed()
+
+    def _not_booked(self, remote: RemoteRefund, error: ReiError) -> None:
+        self._unbooked_count += 1
+        if len(self._unbooked) < UNKNOWN_MAX:
+            one = UnbookedRefund(
+                remote.id, remote.payment_id, remote.amount_kopecks, str(error)[:PROBLEM_CHARS_MAX]
+            )
+            self._unbooked.append(one)
 
     async def _remember(self) -> None:
         async with self._pool.acquire() as connection:
