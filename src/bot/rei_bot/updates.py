@@ -23,7 +23,6 @@ import enum
 import time
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pydantic
 import structlog
 from aiogram import Bot, Dispatcher
@@ -42,6 +41,7 @@ from rei_bot.metrics import Metrics, kind_of
 from rei_bot.notices import Notices, sender_of
 from rei_bot.services import Services
 from rei_bot.throttle import Throttle, Verdict
+from rei_core.db import is_outage as database_is_away
 from rei_core.process import cancel
 from rei_core.updates import queries
 from rei_core.updates.queries import Claim
@@ -56,20 +56,13 @@ LEASE_SECONDS = 6.0
 DATABASE_SECONDS_MAX = 5.0
 """For a connection; a statement has its own bound (`main.STATEMENT_SECONDS_MAX`)."""
 
-OUTAGES = (
+TELEGRAM_AWAY = (
     TelegramNetworkError,
     TelegramRetryAfter,
     TelegramServerError,
     TelegramUnauthorizedError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InterfaceError,
-    OSError,
 )
-"""What is raised when something that handlers lean on is away; `OSError` holds `TimeoutError`."""
+"""What is raised when Telegram is away; what a database raises is in `rei_core.db.outages`."""
 
 
 class Result(enum.StrEnum):
@@ -230,7 +223,7 @@ def is_outage(error: Exception) -> bool:
     if isinstance(error, ClientDecodeError):
         # An answer that is no JSON comes from something between us and Telegram.
         return not isinstance(error.original, pydantic.ValidationError)
-    return isinstance(error, OUTAGES)
+    return isinstance(error, TELEGRAM_AWAY) or database_is_away(error)
 
 
 def _log_failure(error: Exception, *, attempt: int | None) -> None:

@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
+from rei_core.db import CUT_OFF
 from rei_core.errors import ReiError
 from rei_core.maintenance.adjustments.service import Adjusted
 from rei_core.maintenance.resources import (
@@ -30,7 +31,6 @@ from rei_core.maintenance.resources import (
     UserBan,
 )
 from rei_core.maintenance.runs.model import RunBusy
-from rei_core.maintenance.runs.service import CUT_OFF
 from rei_operator.actions import EFFECTS, Action, Event, SetStatus, Sleep
 from rei_operator.cluster import Cluster, ClusterError, ObjectChanged, ObjectGone
 from rei_operator.conditions import put

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 from aiogram import Bot
 
-from rei_core.db import Pool
+from rei_core.db import OUTAGES, Pool
 from rei_core.errors import FailureClass, ImageProviderError, ReiError
 from rei_core.images import circuits
 from rei_core.images.port import GeneratedImage, ImageProvider, ImageRequest
@@ -27,7 +27,7 @@ from rei_worker import inputs
 from rei_worker.leases import Lease
 from rei_worker.metrics import Metrics
 from rei_worker.progress import Progress, Stage
-from rei_worker.storage import TRANSIENT, persist
+from rei_worker.storage import persist
 
 logger = structlog.get_logger(__name__)
 
@@ -138,7 +138,7 @@ class JobRunner:
             try:
                 self._progress.report(job, Stage.DRAWING)
                 end = await self._attempt(lease)
-            except TRANSIENT as error:
+            except OUTAGES as error:
                 # The database did not come back in time: the lease lapses and the job is retried.
                 logger.warning("job.end_not_written", error=type(error).__name__)
                 end = "not_written"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rei_core.db import CUT_OFF
 from rei_core.db.migrate import require_schema
 from rei_core.errors import ConfigurationError
 from rei_core.ledger.audit import INVARIANTS, AuditReport, audit
@@ -49,7 +50,7 @@ async def _audit(url: str) -> AuditReport:
             return await audit(connection)
         finally:
             await connection.close()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, *CUT_OFF) as error:
         lines = masked_text(str(error)).splitlines() or [""]
         raise ConfigurationError(
             "REI_DATABASE_URL",

@@ -1,5 +1,15 @@
-"""The database: connections and migrations."""
+"""The database: connections, what cuts them, and migrations."""
 
+from rei_core.db.outages import CUT_OFF, OUTAGES, is_outage
 from rei_core.db.pool import Connection, Pool, close_pool, create_pool, is_lost
 
-__all__ = ["Connection", "Pool", "close_pool", "create_pool", "is_lost"]
+__all__ = [
+    "CUT_OFF",
+    "OUTAGES",
+    "Connection",
+    "Pool",
+    "close_pool",
+    "create_pool",
+    "is_lost",
+    "is_outage",
+]

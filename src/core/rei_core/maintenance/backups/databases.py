@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 import asyncpg
 import structlog
 
-from rei_core.db import Connection
+from rei_core.db import CUT_OFF, Connection
 from rei_core.maintenance.backups import snapshot
 from rei_core.maintenance.backups.errors import RestoreBusy, RestoreRefused
 from rei_core.maintenance.backups.failpoints import reach
@@ -142,7 +142,7 @@ async def drop_or_leave(connection: Connection, name: str) -> None:
     try:
         async with asyncio.timeout(DROP_SECONDS_MAX):
             await drop(connection, name)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, *CUT_OFF) as error:
         logger.warning("scratch_database.left", name=name, error=type(error).__name__)
 
 
