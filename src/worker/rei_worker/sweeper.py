@@ -3,7 +3,8 @@
 Every worker sweeps, a little out of step with the others. There is no lock between them: each
 statement is safe beside a copy of itself and nearly free when there is nothing to do, and a worker
 that froze with such a lock in its hand would keep everybody else from taking over its own jobs.
-Batches are bounded, and a full one is followed by the next at once.
+Batches are bounded, and a full one is followed by the next at once. A job that cannot be ended is
+logged (`job.end_refused`) and counted (`refused`), and keeps nobody else from their money.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from rei_core.errors import ImageProviderError
 from rei_core.images import circuits
 from rei_core.images.circuits import OpenCircuit
 from rei_core.images.port import ImageProvider
-from rei_core.jobs import claim_queries, end_queries, read_queries
+from rei_core.jobs import claim_queries, read_queries, sweeping
 from rei_core.jobs.model import EndedJob
+from rei_core.jobs.sweeping import Refused
 from rei_core.settings import WorkerSettings
 from rei_core.updates import queries as updates
 from rei_worker.metrics import Metrics
@@ -35,6 +37,9 @@ BATCH = 200
 BATCHES_MAX = 10
 SWEEP_SECONDS_MAX = 2.0
 FORGET_EVERY_SECONDS = 60.0
+# Not longer because a JobRetentionPolicy says so: that is the operator's, which may not be there, and
+# nothing needs these rows for longer (Telegram repeats an update for a day; the buttons of an order
+# that old say that it is over). The policy's descriptions name these two times.
 UPDATES_KEPT_SECONDS = 48 * 3600.0
 DRAFTS_KEPT_SECONDS = 7 * 24 * 3600.0
 PROBE_SECONDS_MAX = 20.0
@@ -62,6 +67,7 @@ class Sweeper:
         self._metrics = metrics
         self._on_change = on_change
         self._forgotten_at = float("-inf")
+        self._refused = Refused()
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -88,14 +94,20 @@ class Sweeper:
         ended: list[EndedJob] = []
         for _ in range(BATCHES_MAX):
             back = await claim_queries.lapse(connection, limit=BATCH)
-            hopeless = await end_queries.fail_lapsed(connection, limit=BATCH)
-            overdue = await end_queries.fail_overdue(connection, limit=BATCH)
+            now = asyncio.get_running_loop().time()
+            hopeless = await sweeping.fail_lapsed(
+                connection, limit=BATCH, refused=self._refused, now=now
+            )
+            overdue = await sweeping.fail_overdue(
+                connection, limit=BATCH, refused=self._refused, now=now
+            )
             lapsed += back
-            ended += [*hopeless, *overdue]
+            ended += [*hopeless.ended, *overdue.ended]
             self._metrics.swept("lapsed", len(back))
-            self._metrics.swept("failed_lapsed", len(hopeless))
-            self._metrics.swept("failed_overdue", len(overdue))
-            if max(len(back), len(hopeless), len(overdue)) < BATCH:
+            self._metrics.swept("failed_lapsed", len(hopeless.ended))
+            self._metrics.swept("failed_overdue", len(overdue.ended))
+            self._metrics.swept("refused", len(hopeless.refused) + len(overdue.refused))
+            if not (len(back) == BATCH or hopeless.full or overdue.full):
                 break
         if lapsed:
             logger.warning("sweep.leases_lapsed", job_ids=lapsed[:20], jobs=len(lapsed))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -139,11 +140,14 @@ async def cancel(connection: Connection, job_id: int, *, user_id: int) -> EndedJ
     return ended_of(rows[0]) if rows else None
 
 
+_LAPSED = "status = 'processing' AND lease_until < now() AND attempt >= attempts_max"
+_OVERDUE = "status = 'queued' AND finished_at IS NULL AND deadline_at < now()"
+
 FAIL_LAPSED = f"""
 WITH hopeless AS MATERIALIZED (
     SELECT id
     FROM jobs
-    WHERE status = 'processing' AND lease_until < now() AND attempt >= attempts_max
+    WHERE {_LAPSED} AND id <> ALL($2::bigint[])
     ORDER BY id
     LIMIT $1
     FOR UPDATE SKIP LOCKED
@@ -159,16 +163,32 @@ WITH hopeless AS MATERIALIZED (
 """
 
 
-async def fail_lapsed(connection: Connection, *, limit: int) -> list[EndedJob]:
-    """Fail and refund the jobs whose lease lapsed on their last attempt."""
-    return [ended_of(row) for row in await connection.fetch(FAIL_LAPSED, limit)]
+async def fail_lapsed(
+    connection: Connection, *, limit: int, skip: Sequence[int] = ()
+) -> list[EndedJob]:
+    """Fail and refund the jobs whose lease lapsed on their last attempt, without those in `skip`."""
+    return [ended_of(row) for row in await connection.fetch(FAIL_LAPSED, limit, skip)]
+
+
+LAPSED_IDS = f"""
+SELECT id
+FROM jobs
+WHERE {_LAPSED} AND id <> ALL($2::bigint[])
+ORDER BY id
+LIMIT $1
+"""
+
+
+async def lapsed_ids(connection: Connection, *, limit: int, skip: Sequence[int]) -> list[int]:
+    """The jobs that `fail_lapsed` would end next."""
+    return [row["id"] for row in await connection.fetch(LAPSED_IDS, limit, skip)]
 
 
 FAIL_OVERDUE = f"""
 WITH overdue AS MATERIALIZED (
     SELECT id
     FROM jobs
-    WHERE status = 'queued' AND finished_at IS NULL AND deadline_at < now()
+    WHERE {_OVERDUE} AND id <> ALL($2::bigint[])
     ORDER BY deadline_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED
@@ -183,9 +203,25 @@ WITH overdue AS MATERIALIZED (
 """
 
 
-async def fail_overdue(connection: Connection, *, limit: int) -> list[EndedJob]:
-    """Fail and refund the jobs that waited past their deadline."""
-    return [ended_of(row) for row in await connection.fetch(FAIL_OVERDUE, limit)]
+async def fail_overdue(
+    connection: Connection, *, limit: int, skip: Sequence[int] = ()
+) -> list[EndedJob]:
+    """Fail and refund the jobs that waited past their deadline, without those in `skip`."""
+    return [ended_of(row) for row in await connection.fetch(FAIL_OVERDUE, limit, skip)]
+
+
+OVERDUE_IDS = f"""
+SELECT id
+FROM jobs
+WHERE {_OVERDUE} AND id <> ALL($2::bigint[])
+ORDER BY deadline_at
+LIMIT $1
+"""
+
+
+async def overdue_ids(connection: Connection, *, limit: int, skip: Sequence[int]) -> list[int]:
+    """The jobs that `fail_overdue` would end next."""
+    return [row["id"] for row in await connection.fetch(OVERDUE_IDS, limit, skip)]
 
 
 # A job that hangs: at work for longer than its model may take ($2 seconds; $3 has other times by
@@ -228,6 +264,16 @@ async def fail_stuck(
     """Fail and refund those of the jobs that hang and that nobody else has locked."""
     rows = await connection.fetch(FAIL_STUCK, job_ids, timeout_seconds, timeout_seconds_by_model)
     return [ended_of(row) for row in rows]
+
+
+NO_TIMEOUT_SECONDS = 1e9
+
+
+async def fail_hopeless(connection: Connection, job_id: int) -> list[EndedJob]:
+    """End this one job if its last lease has lapsed or it is overdue, however long it has worked."""
+    return await fail_stuck(
+        connection, [job_id], timeout_seconds=NO_TIMEOUT_SECONDS, timeout_seconds_by_model={}
+    )
 
 
 def ended_of(row: asyncpg.Record) -> EndedJob:
