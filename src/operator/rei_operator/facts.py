@@ -88,21 +88,21 @@ class FactFinder:
         common = await self.recurring(resource)
         backups = await self._backups_of(resource)
         namespace, name = resource.metadata.namespace, resource.metadata.name
+        moment = backup_schedule.moment_of(backups[0]) if backups else None
         async with self._pool.acquire() as connection:
-            ended = [
-                run
-                for run in await runs.latest(
-                    connection,
-                    kind=backup_schedule.PRUNE_KIND,
-                    namespace=namespace,
-                    name=name,
-                    limit=3,
-                )
-                if run.finished_at is not None
-            ]
+            pruned = await runs.latest(
+                connection,
+                kind=backup_schedule.PRUNE_KIND,
+                namespace=namespace,
+                name=name,
+                limit=3,
+            )
+            if moment is not None:
+                known = await runs.find(connection, backup_schedule.prune_key(resource, moment))
+                pruned = [known, *pruned] if known is not None else pruned
+        ended = [run for run in pruned if run.finished_at is not None]
         job = None
-        if backups:
-            moment = backup_schedule.moment_of(backups[0])
+        if moment is not None:
             job = await self._job(namespace, manifests.prune_name(resource, moment))
         return backup_schedule.Facts(
             common, self._template, tuple(backups), ended[0] if ended else None, job
@@ -140,7 +140,9 @@ class FactFinder:
         ]
         return sorted(
             (one for one in found if isinstance(one, Backup) and backup_schedule.has_moment(one)),
-            key=lambda one: one.metadata.name,
+            # By when they were made, and not by their names: one that was asked for with next
+            # year's date is not the newest until then.
+            key=_age,
             reverse=True,
         )
 
@@ -175,3 +177,8 @@ class FactFinder:
             return await self._cluster.get("Job", namespace, name)
         except ObjectGone:
             return None
+
+
+def _age(backup: Backup) -> tuple[datetime, str]:
+    made = backup.metadata.creation_timestamp
+    return made or backup_schedule.moment_of(backup), backup.metadata.name

@@ -5,7 +5,8 @@ that dies is taken over by the next. A restore in place replaces the very databa
 its run, so its success is the mark on the database; only a failure is written down as a run.
 
 Exit codes: 0 done; 3 failed, and written down why: trying again is of no use; 1 anything else, and
-Kubernetes tries again.
+Kubernetes tries again. What may pass by itself (a storage that is away, a tool that was cut off)
+ends with 1 until the last of the Job's tries, whose error is the one that is written down.
 """
 
 from __future__ import annotations
@@ -26,9 +27,16 @@ from rei_core.db import Connection, Pool, close_pool, create_pool
 from rei_core.errors import ConfigurationError, ReiError
 from rei_core.failpoints import VARIABLE
 from rei_core.maintenance.backups import tools
-from rei_core.maintenance.backups.dump import BackupOptions, back_up
+from rei_core.maintenance.backups.dump import BackupOptions, OnProgress, back_up, silent
 from rei_core.maintenance.backups.encryption import Identities, Recipients
-from rei_core.maintenance.backups.errors import BackupError, RestoreBusy, StorageError, ToolFailed
+from rei_core.maintenance.backups.errors import (
+    BackupError,
+    DatabaseUnreachable,
+    RestoreBusy,
+    StorageDenied,
+    StorageError,
+    ToolFailed,
+)
 from rei_core.maintenance.backups.failpoints import arm, reach
 from rei_core.maintenance.backups.listing import (
     StoredBackup,
@@ -38,6 +46,7 @@ from rei_core.maintenance.backups.listing import (
 )
 from rei_core.maintenance.backups.manifest import Manifest
 from rei_core.maintenance.backups.restore import (
+    Restored,
     RestoreOptions,
     restore_in_place,
     restore_into_new,
@@ -54,21 +63,29 @@ from rei_core.maintenance.resources import KINDS, Backup, BackupSchedule, Resour
 from rei_core.maintenance.resources.storage import Storage as StorageSpec
 from rei_core.maintenance.resources.storage import Verification
 from rei_core.maintenance.runs import queries as runs
-from rei_core.maintenance.runs.model import RunBusy, RunKey, RunStatus
+from rei_core.maintenance.runs.model import RunBusy, RunKey, RunStatus, TryAgain
 from rei_core.maintenance.runs.service import Outcome, Work, carry_out, told
 from rei_core.settings import CoreSettings, load
 from rei_operator.kinds import backup as backup_kind
 from rei_operator.kinds import restore as restore_kind
 from rei_operator.kinds.backup_schedule import prune_key
-from rei_operator.manifests import FAILED_FOR_GOOD, IDENTITY_VARIABLE, RESOURCE_VARIABLE
+from rei_operator.manifests import (
+    BACKOFF_LIMIT,
+    FAILED_FOR_GOOD,
+    IDENTITY_VARIABLE,
+    RESOURCE_VARIABLE,
+)
 
 log = structlog.get_logger(__name__)
 
 DONE, AGAIN = 0, 1
+TRIES_MAX = BACKOFF_LIMIT + 1
+"""How many pods Kubernetes makes of a Job: the last one writes down what went wrong."""
 STATEMENT_SECONDS_MAX = 300.0
 DELETED_KEPT_MAX = 500
-MAY_PASS = (RestoreBusy, StorageError, ToolFailed)
-"""Of what goes wrong with a restore these may pass by themselves: Kubernetes tries again."""
+MAY_PASS = (DatabaseUnreachable, RestoreBusy, StorageError, ToolFailed)
+"""Of what goes wrong these may pass by themselves: Kubernetes tries again. Credentials that are
+refused (`StorageDenied`) are a StorageError too, and the one that a person has to mend."""
 
 
 async def run(word: str, *, moment: datetime | None) -> int:
@@ -127,6 +144,11 @@ def location_of(storage: StorageSpec) -> StorageLocation:
     return StorageLocation(_url("az", place, storage.azure.prefix))
 
 
+def open_at(storage: StorageSpec) -> Storage:
+    """The storage of a resource."""
+    return open_storage(location_of(storage))
+
+
 def _url(scheme: str, place: str, prefix: str) -> str:
     return f"{scheme}://{place}/{prefix}".rstrip("/")
 
@@ -152,21 +174,31 @@ async def _backup(pool: Pool, backup: Backup, url: str) -> int:
     return await _carry_out(pool, backup_kind.key_of(backup), take)
 
 
-async def take_backup(backup: Backup, url: str, *, identities: Identities | None) -> Outcome:
+async def take_backup(
+    backup: Backup,
+    url: str,
+    *,
+    identities: Identities | None,
+    tools_folder: Path | None = None,
+    on_progress: OnProgress = silent,
+) -> Outcome:
     """Take the backup and verify it; one that is there already is only verified."""
-    storage = open_storage(location_of(backup.spec.storage))
+    storage = open_at(backup.spec.storage)
     encryption = backup.spec.encryption
     options = BackupOptions(
         id=backup_id_of(backup),
         recipients=None if encryption is None else Recipients(encryption.recipients),
+        tools_folder=tools_folder,
     )
-    manifest = await back_up(database_url=url, storage=storage, options=options)
+    manifest = await back_up(
+        database_url=url, storage=storage, options=options, on_progress=on_progress
+    )
     verification = backup.spec.verification
     if verification is Verification.CHECKSUM:
-        await verify_checksums(storage, manifest.id)
+        await verify_checksums(storage, manifest.id, on_progress=on_progress)
     elif verification is Verification.RESTORE:
-        server = ScratchServer(database_url=url, identities=identities)
-        await verify_by_restoring(storage, manifest.id, server=server)
+        server = ScratchServer(database_url=url, identities=identities, tools_folder=tools_folder)
+        await verify_by_restoring(storage, manifest.id, server=server, on_progress=on_progress)
     detail = await _described(storage, manifest, verification)
     return Outcome(RunResult(examined=1, changed=1), detail)
 
@@ -201,6 +233,14 @@ async def _prune(pool: Pool, schedule: BackupSchedule, moment: datetime) -> int:
     return await _carry_out(pool, prune_key(schedule, moment), remove)
 
 
+def policy_of(schedule: BackupSchedule) -> RetentionPolicy:
+    """The schedule's retention."""
+    retention = schedule.spec.retention
+    return RetentionPolicy(
+        max_age=timedelta(days=retention.max_age_days), verified_min=retention.min_verified
+    )
+
+
 async def prune_backups(
     schedule: BackupSchedule,
     *,
@@ -211,12 +251,8 @@ async def prune_backups(
 
     `begun` and `intend` are for a run that may be cut off: see `prune`.
     """
-    storage = open_storage(location_of(schedule.spec.storage))
-    retention = schedule.spec.retention
-    policy = RetentionPolicy(
-        max_age=timedelta(days=retention.max_age_days), verified_min=retention.min_verified
-    )
-    pruned = await prune(storage, policy, begun=begun, intend=intend)
+    storage = open_at(schedule.spec.storage)
+    pruned = await prune(storage, policy_of(schedule), begun=begun, intend=intend)
     left = await list_backups(storage)
     verified = [one for one in left if one.verification is not None and one.verification.verified]
     result = RunResult(examined=pruned.examined, changed=len(pruned.deleted))
@@ -237,15 +273,38 @@ def _newest(verified: list[StoredBackup]) -> str | None:
     return max(times).isoformat() if times else None
 
 
+def may_pass(error: ReiError) -> bool:
+    """Whether the same may go well later with nobody doing anything."""
+    return isinstance(error, MAY_PASS) and not isinstance(error, StorageDenied)
+
+
+def _passing(work: Work) -> Work:
+    """The same work, whose errors that may pass leave its run open."""
+
+    async def tried(connection: Connection, progress: Progress) -> Outcome:
+        try:
+            return await work(connection, progress)
+        except ReiError as error:
+            if may_pass(error):
+                raise TryAgain(error) from error
+            raise
+
+    return tried
+
+
 async def _carry_out(pool: Pool, key: RunKey, work: Work) -> int:
     async def begun(connection: Connection, progress: Progress) -> Outcome:
         reach("run-begun")
         return await work(connection, progress)
 
     try:
-        run_ = await carry_out(pool, key, owner=_owner(), work=begun)
+        run_ = await carry_out(
+            pool, key, owner=_owner(), work=_passing(begun), attempts_max=TRIES_MAX
+        )
     except RunBusy as error:  # the pod before this one may still be dying
         log.warning("job.busy", error=str(error))
+        return AGAIN
+    except TryAgain:
         return AGAIN
     reach("run-ended")
     return DONE if run_.status is RunStatus.SUCCEEDED else FAILED_FOR_GOOD
@@ -254,36 +313,49 @@ async def _carry_out(pool: Pool, key: RunKey, work: Work) -> int:
 async def _restore(pool: Pool, restore: Restore, url: str) -> int:
     try:
         await restore_backup(restore, url, identities=_identities())
-    except MAY_PASS as error:
-        log.warning("restore.tried", error=told(error))
-        return AGAIN
     except ReiError as error:
+        if may_pass(error):
+            log.warning("restore.tried", error=told(error))
+            return AGAIN
         log.error("restore.failed", error=told(error))  # noqa: TRY400 - the sentence says it all
         await write_failure(pool, restore_kind.key_of(restore), error)
         return FAILED_FOR_GOOD
     return DONE
 
 
-async def restore_backup(restore: Restore, url: str, *, identities: Identities | None) -> None:
+async def restore_backup(
+    restore: Restore,
+    url: str,
+    *,
+    identities: Identities | None,
+    tools_folder: Path | None = None,
+    on_progress: OnProgress = silent,
+) -> Restored:
     """Restore as the resource says; raises `BackupError`."""
     stored = restore.spec.stored
     assert stored is not None, "the operator resolves backupRef"
-    storage = open_storage(location_of(stored.storage))
-    options = RestoreOptions(identities=identities, operation_id=restore_kind.operation_of(restore))
+    storage = open_at(stored.storage)
+    options = RestoreOptions(
+        identities=identities,
+        tools_folder=tools_folder,
+        operation_id=restore_kind.operation_of(restore),
+    )
     in_place = restore.spec.in_place
     if in_place is None:
         assert restore.spec.target_database is not None
         target = tools.named(url, restore.spec.target_database)
-        await restore_into_new(storage, stored.id, database_url=target, options=options)
-        return
+        return await restore_into_new(
+            storage, stored.id, database_url=target, options=options, on_progress=on_progress
+        )
     recipients = None if in_place.recipients is None else Recipients(in_place.recipients)
-    await restore_in_place(
+    return await restore_in_place(
         storage,
         stored.id,
         database_url=url,
         confirmed_name=in_place.confirm_database,
         options=options,
         safety_recipients=recipients,
+        on_progress=on_progress,
     )
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rei_core.db import Pool
-from rei_core.errors import UserUnknown
+from rei_core.errors import ReiError, UserUnknown
 from rei_core.maintenance.model import NOTE_CHARS_MAX, NOTES_MAX, RunResult
 from rei_core.maintenance.runs import queries
-from rei_core.maintenance.runs.model import RunBusy, RunLost, RunStatus
+from rei_core.maintenance.runs.model import RunBusy, RunLost, RunStatus, TryAgain
 from rei_core.maintenance.runs.service import Outcome, carry_out
 
 from .conftest import LOST, NOON, key
@@ -225,3 +225,35 @@ def test_notes_are_few_short_and_without_secrets() -> None:
     assert RunResult.of({}) == RunResult()
     with pytest.raises(ValueError, match="noting"):
         RunResult(notes=("x" * 301,))
+
+
+async def test_runs_asked_for_with_a_date_to_come_stand_behind_all_others(pool: Pool) -> None:
+    now: datetime = await pool.fetchval("SELECT now()")
+    for days in range(1, 5):
+        await carry_out(pool, key(at=now + timedelta(days=365 * days)), owner="a", work=nothing)
+    for hours in (2, 1):
+        await carry_out(pool, key(at=now - timedelta(hours=hours)), owner="a", work=nothing)
+    async with pool.acquire() as connection:
+        found = await queries.latest(
+            connection, kind="StuckJobPolicy", namespace="default", name="policy", limit=3
+        )
+    due = [round((run.key.scheduled_for - now) / timedelta(hours=1)) for run in found]
+    assert due[:2] == [-1, -2]
+    assert sorted(due[2:]) == [24 * 365 * days for days in (2, 3, 4)]  # the last that began
+
+
+async def test_what_may_pass_leaves_the_run_open_until_the_last_attempt(pool: Pool) -> None:
+    async def away(connection: Any, progress: Any) -> Outcome:
+        del connection, progress
+        raise TryAgain(ReiError("the storage is away"))
+
+    for attempt in (1, 2):
+        with pytest.raises(TryAgain, match="the storage is away"):
+            await carry_out(pool, key(), owner="a", work=away, attempts_max=3)
+        row = await pool.fetchrow(
+            "SELECT status, attempt, lease_until < now() FROM maintenance_runs"
+        )
+        assert row is not None
+        assert tuple(row) == ("running", attempt, True)
+    ended = await carry_out(pool, key(), owner="a", work=away, attempts_max=3)
+    assert (ended.status, ended.error) == (RunStatus.FAILED, "the storage is away")

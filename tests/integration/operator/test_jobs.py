@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from rei_core.db import Pool
 from rei_core.ledger.audit import audit
+from rei_core.maintenance.backups.errors import StorageDenied
 from rei_core.maintenance.resources import Backup, BackupSchedule, Resource, Restore
 from rei_core.maintenance.runs import queries as runs
 from rei_core.maintenance.runs.model import Run, RunKey, RunStatus
@@ -104,12 +105,17 @@ async def test_a_backup_leaves_its_outcome_as_its_run_and_is_taken_once(
 
 
 @pytest.mark.timeout(300)
-async def test_a_backup_that_fails_says_why_and_is_not_tried_again(
+async def test_a_storage_that_is_away_is_tried_again_and_the_last_try_says_why(
     pool: Pool, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume["volume"]["path"] = "/nowhere/at/all"
     wanted = backup(volume)
     manifest = manifests.backup_job(wanted, TEMPLATE)
+    for attempt in range(1, job.TRIES_MAX):
+        assert await do("backup", wanted, manifest, monkeypatch) == job.AGAIN
+        run = await run_of(pool, backup_kind.key_of(wanted))
+        assert run is not None
+        assert (run.status, run.attempt) == (RunStatus.RUNNING, attempt)
     assert await do("backup", wanted, manifest, monkeypatch) == manifests.FAILED_FOR_GOOD
     run = await run_of(pool, backup_kind.key_of(wanted))
     assert run is not None
@@ -196,3 +202,35 @@ async def test_a_restore_that_is_refused_writes_down_why(
     assert run is not None
     assert run.status is RunStatus.FAILED
     assert "another" in (run.error or "")
+
+
+@pytest.mark.timeout(300)
+async def test_a_storage_that_comes_back_gets_its_backup(
+    pool: Pool, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(volume["volume"]["path"])
+    folder.rename(f"{folder}-unmounted")
+    wanted = backup(volume, "Checksum")
+    manifest = manifests.backup_job(wanted, TEMPLATE)
+    assert await do("backup", wanted, manifest, monkeypatch) == job.AGAIN
+    Path(f"{folder}-unmounted").rename(folder)
+    assert await do("backup", wanted, manifest, monkeypatch) == job.DONE
+    run = await run_of(pool, backup_kind.key_of(wanted))
+    assert run is not None
+    assert (run.status, run.attempt) == (RunStatus.SUCCEEDED, 2)
+
+
+@pytest.mark.timeout(300)
+async def test_what_a_person_has_to_mend_is_not_tried_again(
+    pool: Pool, volume: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(location: object) -> None:
+        raise StorageDenied(where="here", operation="write", said="no", remedy="Mend the key")
+
+    monkeypatch.setattr(job, "open_storage", refused)
+    wanted = backup(volume)
+    manifest = manifests.backup_job(wanted, TEMPLATE)
+    assert await do("backup", wanted, manifest, monkeypatch) == manifests.FAILED_FOR_GOOD
+    run = await run_of(pool, backup_kind.key_of(wanted))
+    assert run is not None
+    assert run.error == "here: cannot write: no. Mend the key"

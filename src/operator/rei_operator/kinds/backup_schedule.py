@@ -27,8 +27,9 @@ PRUNE_KIND = "BackupRetention"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`backups` are those that the schedule has made, the newest first; `pruned` is the last run
-    of the retention, `prune_job` the Job after the newest Backup."""
+    """`backups` are those that the schedule has made, the newest first; `pruned` is the run
+    of the retention after the newest of them, or, while that has not ended, the last one that has;
+    `prune_job` is the Job after the newest Backup."""
 
     common: recurring.Facts
     template: JobTemplate
@@ -87,7 +88,7 @@ def _retention(
     if newest is None or not _succeeded(newest):
         return ()
     moment = moment_of(newest)
-    done = facts.pruned is not None and facts.pruned.key.scheduled_for >= moment
+    done = facts.pruned is not None and facts.pruned.key.scheduled_for == moment
     if not done and facts.prune_job is None:
         job = manifests.prune_job(schedule, facts.template, moment=moment)
         return Create(job), Sleep(facts.now + POLL)

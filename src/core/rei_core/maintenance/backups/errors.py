@@ -14,6 +14,7 @@
     ├── BackupUnreadable          the manifest is no manifest of ours, or of a newer Rei
     ├── DecryptionError           no identity given, or one that does not fit
     ├── DatabaseUnfit             the database to back up or to restore into is not as it must be
+    │   └── DatabaseUnreachable       it cannot be reached, or its connection was cut
     ├── RestoreRefused            nothing was done, because it would destroy something
     │   └── RestoreBusy               another run is at work on the database: try again
     └── RestoreMismatch           what was restored is not what was backed up, or its ledger is wrong
@@ -134,6 +135,10 @@ class DecryptionError(BackupError):
 
 class DatabaseUnfit(BackupError):
     """The database is not one that can be backed up or restored into."""
+
+
+class DatabaseUnreachable(DatabaseUnfit):
+    """The database cannot be reached, or the connection was cut: it may pass."""
 
 
 class RestoreRefused(BackupError):

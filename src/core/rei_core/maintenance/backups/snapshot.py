@@ -15,9 +15,9 @@ from datetime import datetime
 
 import asyncpg
 
-from rei_core.db import Connection
+from rei_core.db import CUT_OFF, Connection, is_outage
 from rei_core.ledger.audit import ACCOUNTS
-from rei_core.maintenance.backups.errors import DatabaseUnfit, told
+from rei_core.maintenance.backups.errors import DatabaseUnfit, DatabaseUnreachable, told
 from rei_core.maintenance.backups.manifest import DatabaseFacts
 from rei_core.maintenance.backups.tools import Server, server_of
 
@@ -46,15 +46,15 @@ class Snapshot:
 
 
 async def connect(database_url: str, server: Server, *, application: str) -> Connection:
-    """A connection for long work; raises `DatabaseUnfit` if there is none to be had."""
+    """A connection for long work; raises `DatabaseUnreachable`, or `DatabaseUnfit` if it is refused."""
     try:
         return await asyncpg.connect(
             database_url,
             timeout=CONNECT_SECONDS_MAX,
             server_settings={**SESSION, "application_name": application},
         )
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnfit(
+    except (ValueError, asyncpg.PostgresError, *CUT_OFF) as error:
+        raise _kind_of(error)(
             f"the database cannot be reached: {told(str(error), secrets=server.secrets)}",
             "Is PostgreSQL up, and the address right?",
         ) from None
@@ -125,11 +125,15 @@ def naming_errors(server: Server) -> Iterator[None]:
             f"the database's user may not do this: {told(str(error), secrets=server.secrets)}",
             "To verify by restoring and to restore, it must own the databases and have CREATEDB",
         ) from None
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, *CUT_OFF) as error:
         said = told(f"{type(error).__name__}: {error}", secrets=server.secrets)
-        raise DatabaseUnfit(
+        raise _kind_of(error)(
             f"the database refused: {said}", "Is PostgreSQL up? Then try again"
         ) from None
+
+
+def _kind_of(error: Exception) -> type[DatabaseUnfit]:
+    return DatabaseUnreachable if is_outage(error) else DatabaseUnfit
 
 
 HAS_LEDGER = (

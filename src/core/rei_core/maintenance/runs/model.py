@@ -65,3 +65,14 @@ class RunLost(ReiError):
         super().__init__(
             f"the run of {run.key.kind} {run.key.namespace}/{run.key.name} was taken over"
         )
+
+
+class TryAgain(ReiError):
+    """What a procedure raises when it could not go on now, and may later: the run stays open.
+
+    `reason` is what went wrong. Whoever called for the run tries it again, or gives it up.
+    """
+
+    def __init__(self, reason: ReiError) -> None:
+        self.reason = reason
+        super().__init__(str(reason))

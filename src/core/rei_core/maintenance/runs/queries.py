@@ -107,19 +107,38 @@ async def find(connection: Connection, key: RunKey) -> Run | None:
     return None if row is None else run_of(row)
 
 
+# A run that was asked for with next year's date is due next year, and has ended long ago: it must
+# not stand in front of all others until then. Such runs are few, and come by the order of their
+# beginning.
 LATEST = """
 SELECT *
-FROM maintenance_runs
-WHERE kind = $1 AND namespace = $2 AND name = $3
-ORDER BY scheduled_for DESC
-LIMIT $4
+FROM (
+    (SELECT *
+     FROM maintenance_runs
+     WHERE kind = $1 AND namespace = $2 AND name = $3
+       AND scheduled_for <= now() + interval '1 hour'
+     ORDER BY scheduled_for DESC
+     LIMIT $4)
+    UNION ALL
+    (SELECT *
+     FROM maintenance_runs
+     WHERE kind = $1 AND namespace = $2 AND name = $3
+       AND scheduled_for > now() + interval '1 hour'
+     ORDER BY id DESC
+     LIMIT $4)
+) AS known
+ORDER BY scheduled_for > now() + interval '1 hour', scheduled_for DESC
 """
 
 
 async def latest(
     connection: Connection, *, kind: str, namespace: str, name: str, limit: int = 1
 ) -> list[Run]:
-    """The runs of a resource, the latest due first: from these its status can be told again."""
+    """The runs of a resource, the latest due first: from these its status can be told again.
+
+    At most `limit` that have been due, and after them as many that were asked for with a date that
+    lies ahead.
+    """
     rows = await connection.fetch(LATEST, kind, namespace, name, limit)
     return [run_of(row) for row in rows]
 

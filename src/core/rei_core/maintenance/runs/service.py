@@ -13,32 +13,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-import asyncpg
 import structlog
 
-from rei_core.db import Connection, Pool, is_lost
+from rei_core.db import CUT_OFF, Connection, Pool, is_lost
 from rei_core.errors import ReiError
 from rei_core.logs import masked_text
 from rei_core.maintenance.model import Json, Progress, RunResult
 from rei_core.maintenance.runs import queries
-from rei_core.maintenance.runs.model import Run, RunBusy, RunKey, RunLost
+from rei_core.maintenance.runs.model import Run, RunBusy, RunKey, RunLost, TryAgain
 
 log = structlog.get_logger(__name__)
 
 LEASE_SECONDS = 60.0
 GIVE_BACK_SECONDS_MAX = 2.0
 ERROR_CHARS_MAX = 300
-
-# What says nothing about the procedure: the way to the database was cut.
-CUT_OFF = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # asyncpg's word when the server hangs up between two statements
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    OSError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +68,20 @@ class Recorded:
 
 
 async def carry_out(
-    pool: Pool, key: RunKey, *, owner: str, work: Work, lease_seconds: float = LEASE_SECONDS
+    pool: Pool,
+    key: RunKey,
+    *,
+    owner: str,
+    work: Work,
+    lease_seconds: float = LEASE_SECONDS,
+    attempts_max: int = 1,
 ) -> Run:
     """Run `work` once for this key and return the ended run; one that ended before is returned.
 
-    An error of the procedure ends the run as failed. Raises `RunBusy` if another process is at a
-    run of this resource, and whatever cuts the way to the database: then the run stays open, and
-    calling again takes it over.
+    An error of the procedure ends the run as failed; a `TryAgain` only on the last of
+    `attempts_max`, and is raised before that. Raises `RunBusy` if another process is at a run of
+    this resource, and whatever cuts the way to the database. After each of these but `RunBusy` the
+    run stays open, and calling again takes it over.
     """
     async with pool.acquire() as connection, queries.only_one(connection, key):
         run = await queries.begin(connection, key, owner=owner, lease_seconds=lease_seconds)
@@ -100,10 +95,12 @@ async def carry_out(
         ):
             log.info("run.begun", attempt=run.attempt, scheduled_for=key.scheduled_for.isoformat())
             async with _leased(pool, run, lease_seconds):
-                return await _to_its_end(connection, run, work)
+                return await _to_its_end(connection, run, work, attempts_max)
 
 
-async def _to_its_end(connection: Connection, run: Run, work: Work) -> Run:
+async def _to_its_end(
+    connection: Connection, run: Run, work: Work, attempts_max: int
+) -> Run:  # fmt: skip
     progress = Recorded(run)
     error: str | None = None
     try:
@@ -113,10 +110,20 @@ async def _to_its_end(connection: Connection, run: Run, work: Work) -> Run:
     except asyncio.CancelledError:
         await _give_back(connection, run)
         raise
+    except TryAgain as again:
+        if run.attempt < attempts_max:
+            log.warning("run.tried", attempt=run.attempt, error=told(again.reason))
+            await _give_back(connection, run)
+            raise
+        log.error("run.given_up", attempt=run.attempt, error=told(again.reason))  # noqa: TRY400 - the sentence says it all
+        outcome, error = Outcome(progress.result), told(again.reason)
     except Exception as problem:
         if is_lost(connection):
             raise
-        log.exception("run.failed")
+        if isinstance(problem, ReiError):
+            log.error("run.failed", error=told(problem))  # noqa: TRY400 - the sentence says it all
+        else:
+            log.exception("run.failed")
         outcome, error = Outcome(progress.result), told(problem)
     ended = await queries.finish(
         connection, run, result=outcome.result, detail=outcome.detail, error=error
