@@ -75,9 +75,9 @@ class Janitor:
     async def _look_at_orphans(self, listed: set[Key]) -> None:
         prefix = BAN_PREFIX if self._namespace is None else f"{BAN_PREFIX}{self._namespace}/"
         async with self._pool.acquire() as connection:
-            sources = await ban_queries.sources(connection, prefix)
-        for source in sources:
-            namespace, _, name = source.removeprefix(BAN_PREFIX).partition("/")
-            key = Key(UserBan.__name__, namespace, name)
-            if key not in listed:
-                self._reconciler.wake(key)
+            async for page in ban_queries.sources(connection, prefix):
+                for source in page:
+                    namespace, _, name = source.removeprefix(BAN_PREFIX).partition("/")
+                    key = Key(UserBan.__name__, namespace, name)
+                    if key not in listed:
+                        self._reconciler.wake(key)

@@ -17,6 +17,7 @@ from rei_core.maintenance.adjustments.service import adjust
 from rei_core.maintenance.bans import service as bans
 from rei_core.maintenance.resources.ledger import BalanceAdjustmentSpec
 from rei_core.maintenance.resources.users import UserBanSpec
+from rei_core.users import ban_queries
 from rei_core.users import queries as users
 
 from ..core.conftest import Shop
@@ -273,3 +274,23 @@ def test_a_user_is_banned_while_any_ban_is_in_force(database_url: str) -> None:
             always()
         finally:
             runner.run(pool.close())
+
+
+async def test_all_bans_of_a_namespace_are_found_page_by_page(shop: Shop, pool: Pool) -> None:
+    await shop.customer()
+    for number in range(7):
+        await put(pool, f"ban-{number}", ban())
+    async with pool.acquire() as connection:
+        pages = [page async for page in ban_queries.sources(connection, "userban/", page=3)]
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert [one for page in pages for one in page] == [
+        f"userban/default/ban-{number}" for number in range(7)
+    ]
+
+
+async def test_an_adjustment_says_whether_it_was_made_before(shop: Shop, pool: Pool) -> None:
+    await shop.customer()
+    async with pool.acquire() as connection:
+        for dry_run, repeated in ((True, False), (False, False), (False, True), (True, True)):
+            adjusted = await adjust(connection, adjustment(100), dry_run=dry_run)
+            assert adjusted.repeated is repeated

@@ -76,14 +76,16 @@ async def insert_adjustment(
 ADJUSTMENT = """
 SELECT user_id, note, balance_after_kopecks,
        CASE WHEN credit_account = 'user' THEN amount_kopecks ELSE -amount_kopecks END
-           AS change_kopecks
+           AS change_kopecks,
+       created_at = now() AS made_now
 FROM transfers
 WHERE kind = 'adjustment' AND ref_type = 'operation' AND ref_id = $1
 """
 
 
 async def adjustment(connection: Connection, operation_id: str) -> asyncpg.Record | None:
-    """The adjustment made under this id: user_id, note, balance_after_kopecks, change_kopecks."""
+    """The adjustment made under this id: user_id, note, balance_after_kopecks, change_kopecks, and
+    `made_now`: whether the caller's own transaction has made it."""
     return await connection.fetchrow(ADJUSTMENT, operation_id)
 
 

@@ -9,6 +9,7 @@ are rare.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 
@@ -85,15 +86,28 @@ async def lift(connection: Connection, source: str) -> int | None:
     return user_id
 
 
+async def user_of(connection: Connection, source: str) -> int | None:
+    """The user whom `source` bans, expired or not; None if it bans nobody."""
+    user_id: int | None = await connection.fetchval(KNOWN, source)
+    return user_id
+
+
 SOURCES = """
 SELECT source
 FROM user_bans
-WHERE starts_with(source, $1)
+WHERE starts_with(source, $1) AND source > $2
 ORDER BY source
-LIMIT $2
+LIMIT $3
 """
 
+PAGE: Final = 10_000
 
-async def sources(connection: Connection, prefix: str, *, limit: int = 10_000) -> list[str]:
-    """The sources that begin so and ban somebody, expired or not."""
-    return [row["source"] for row in await connection.fetch(SOURCES, prefix, limit)]
+
+async def sources(
+    connection: Connection, prefix: str, *, page: int = PAGE
+) -> AsyncIterator[list[str]]:
+    """All sources that begin so and ban somebody, expired or not, page by page."""
+    after = ""
+    while rows := await connection.fetch(SOURCES, prefix, after, page):
+        yield [row["source"] for row in rows]
+        after = rows[-1]["source"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rei_core.db import Connection
+from rei_core.ledger import queries as ledger_queries
 from rei_core.ledger import service as ledger
 from rei_core.maintenance.model import RunResult
 from rei_core.maintenance.resources.ledger import BalanceAdjustmentSpec
@@ -20,6 +21,8 @@ class Adjusted:
 
     balance_after_kopecks: int
     result: RunResult
+    repeated: bool = False
+    """The ledger knew the operation before: nothing has moved now."""
 
 
 async def adjust(
@@ -40,12 +43,14 @@ async def adjust(
             operation_id=spec.operation_id,
             reason=spec.reason,
         )
+        made = await ledger_queries.adjustment(connection, spec.operation_id)
     except BaseException:
         await transaction.rollback()
         raise
+    repeated = made is not None and not made["made_now"]
     if dry_run:
         await transaction.rollback()
-        return Adjusted(balance_kopecks, RunResult(examined=1, changed=1))
+        return Adjusted(balance_kopecks, RunResult(examined=1, changed=1), repeated)
     await transaction.commit()
     done = RunResult(examined=1, changed=1, amount_kopecks=spec.amount_kopecks)
-    return Adjusted(balance_kopecks, done)
+    return Adjusted(balance_kopecks, done, repeated)

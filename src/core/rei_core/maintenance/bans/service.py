@@ -2,6 +2,9 @@
 
 Each resource is a source of its own (`users/ban_queries.py`): several may ban one user, and so may
 an admin, and the user is banned until the last of them is gone. Calling again changes nothing.
+
+A ban that was put by hand, from a file, has a source of another kind: no API server knows its
+resource, so an operator would take it for one whose UserBan was deleted, and lift it.
 """
 
 from __future__ import annotations
@@ -18,37 +21,64 @@ from rei_core.users import ban_queries
 log = structlog.get_logger(__name__)
 
 
-def source_of(*, namespace: str, name: str) -> str:
+def source_of(*, namespace: str, name: str, by_hand: bool = False) -> str:
     """What a resource is called as the source of a ban. Not its uid: a restored one is the same."""
-    return f"{_prefix(namespace)}{name}"
+    return f"{_prefix(namespace, by_hand=by_hand)}{name}"
 
 
-def _prefix(namespace: str) -> str:
-    return f"userban/{namespace}/"
+def _prefix(namespace: str, *, by_hand: bool = False) -> str:
+    return f"{'by-hand' if by_hand else 'userban'}/{namespace}/"
 
 
-async def put(connection: Connection, spec: UserBanSpec, *, namespace: str, name: str) -> bool:
+async def put(
+    connection: Connection,
+    spec: UserBanSpec,
+    *,
+    namespace: str,
+    name: str,
+    by_hand: bool = False,
+    dry_run: bool = False,
+) -> bool:
     """Let the resource ban its user; whether the ban is in force now, or has expired.
 
-    Raises `UserUnknown` if nobody of that id has written to the bot yet: ask again later.
+    A dry run tries it and takes it back. Raises `UserUnknown` if nobody of that id has written to
+    the bot yet: ask again later.
     """
-    source = source_of(namespace=namespace, name=name)
-    in_force = await ban_queries.put(
-        connection, source, user_id=spec.user_id, reason=spec.reason, expires_at=spec.expires_at
-    )
+    source = source_of(namespace=namespace, name=name, by_hand=by_hand)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        in_force = await ban_queries.put(
+            connection, source, user_id=spec.user_id, reason=spec.reason, expires_at=spec.expires_at
+        )
+    except BaseException:
+        await transaction.rollback()
+        raise
+    if dry_run:
+        await transaction.rollback()
+    else:
+        await transaction.commit()
     if in_force is None:
         raise UserUnknown(spec.user_id)
-    log.info("ban.put", source=source, user_id=spec.user_id, in_force=in_force)
+    if not dry_run:
+        log.info("ban.put", source=source, user_id=spec.user_id, in_force=in_force)
     return in_force
 
 
-async def lift(connection: Connection, *, namespace: str, name: str) -> int | None:
+async def lift(
+    connection: Connection, *, namespace: str, name: str, by_hand: bool = False
+) -> int | None:
     """The resource is gone: so is its ban. The user's id, None if there was no ban."""
-    source = source_of(namespace=namespace, name=name)
+    source = source_of(namespace=namespace, name=name, by_hand=by_hand)
     user_id = await ban_queries.lift(connection, source)
     if user_id is not None:
         log.info("ban.lifted", source=source, user_id=user_id)
     return user_id
+
+
+async def banned_by(connection: Connection, source: str) -> int | None:
+    """The user whom this source bans, if any."""
+    return await ban_queries.user_of(connection, source)
 
 
 async def lift_all_but(connection: Connection, *, namespace: str, names: Collection[str]) -> int:
@@ -57,11 +87,10 @@ async def lift_all_but(connection: Connection, *, namespace: str, names: Collect
     For the start of an operator: a resource may have been deleted while nobody looked.
     """
     kept = {source_of(namespace=namespace, name=name) for name in names}
-    gone = [
-        source
-        for source in await ban_queries.sources(connection, _prefix(namespace))
-        if source not in kept
-    ]
-    for source in gone:
-        await ban_queries.lift(connection, source)
-    return len(gone)
+    lifted = 0
+    async for page in ban_queries.sources(connection, _prefix(namespace)):
+        for source in page:
+            if source not in kept:
+                await ban_queries.lift(connection, source)
+                lifted += 1
+    return lifted
