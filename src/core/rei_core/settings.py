@@ -23,6 +23,10 @@ Rubles = Annotated[int, Field(ge=1, le=350_000)]
 METRICS_PORT = "Port of health and metrics, for our own network only; 0: none"
 
 
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+"""What Kubernetes takes as the name of an object."""
+
+
 def _from_json(value: object) -> object:
     # Not left to pydantic-settings, whose own error is none of a setting's and ends the program.
     if not isinstance(value, str):
@@ -283,6 +287,54 @@ class WorkerSettings(CoreSettings, ServerSettings, TelegramSettings, GeminiSetti
         Field(gt=0, le=86_400, description="After SIGTERM: how long running jobs may take to end"),
     ] = 240
     metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8081
+
+
+class OperatorSettings(CoreSettings, YooKassaSettings):
+    """The operator's process."""
+
+    namespace: Annotated[
+        ObjectName | None,
+        Field(description="The namespace whose resources are served; all of them if unset"),
+    ] = None
+    operator_port: Annotated[
+        int, Field(ge=0, le=65535, description="Health and metrics; 0: none")
+    ] = 8082
+    operator_host: Annotated[
+        str, Field(description="Address that health and metrics listen on")
+    ] = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    reconciles_max: Annotated[
+        int, Field(ge=1, le=100, description="Resources worked on at a time")
+    ] = 8
+    resync_seconds: Annotated[
+        float,
+        Field(ge=1, le=86_400, description="How often everything is listed and looked at anyway"),
+    ] = 300
+    queue_metrics_seconds: Annotated[
+        float, Field(ge=0.1, le=600, description="How often the queue is counted for /metrics")
+    ] = 5
+    job_image: Annotated[
+        str, Field(min_length=1, description="The image of Jobs for backups: the operator's own")
+    ] = "rei-operator"
+    job_image_pull_policy: Annotated[
+        str,
+        Field(pattern="^(Always|IfNotPresent|Never)$", description="When Jobs pull their image"),
+    ] = "IfNotPresent"
+    job_settings_secret: Annotated[
+        ObjectName,
+        Field(description="The Secret, in the resource's namespace, that is the Jobs' environment"),
+    ] = "rei"  # noqa: S105 - a Secret's name
+    job_memory_limit: Annotated[
+        str, Field(pattern=r"^[0-9]+(Mi|Gi)$", description="The memory limit of Jobs")
+    ] = "512Mi"
+    restore_stops: Annotated[
+        tuple[ObjectName, ...],
+        NoDecode,
+        BeforeValidator(_from_json),
+        Field(
+            max_length=10,
+            description="Deployments that a restore in place stops, as a JSON list of names",
+        ),
+    ] = ("rei-bot", "rei-worker")
 
 
 # pydantic's own words for what happens most are not a person's.

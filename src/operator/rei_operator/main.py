@@ -10,12 +10,11 @@ from rei_core.db.migrate import require_schema
 from rei_core.payments.port import Receipt
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.process import stop_on_signals
-from rei_core.settings import YooKassaSettings
+from rei_core.settings import OperatorSettings, YooKassaSettings
 from rei_core.texts import Texts
 from rei_operator.cluster import connect
 from rei_operator.failpoints import Failpoints
 from rei_operator.operator import Operator
-from rei_operator.settings import OperatorSettings
 
 STATEMENT_SECONDS_MAX = 3600.0
 """An audit of a large ledger is one statement."""

@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from rei_core.db import Pool
 from rei_core.payments.port import PaymentProvider, Receipt
+from rei_core.settings import OperatorSettings
 from rei_operator.cluster import Cluster
 from rei_operator.facts import FactFinder
 from rei_operator.failpoints import Failpoints
@@ -32,7 +33,6 @@ from rei_operator.queue_watch import watch_queue
 from rei_operator.reconcile import Look
 from rei_operator.reconciler import LoopClock, Reconciler
 from rei_operator.recorder import Recorder
-from rei_operator.settings import OperatorSettings
 from rei_operator.watch import Watch
 
 Json = dict[str, Any]

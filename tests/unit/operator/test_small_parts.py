@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from rei_core.errors import ConfigurationError
 from rei_core.failpoints import EXIT_CODE, VARIABLE
 from rei_core.maintenance.resources import LedgerAudit
-from rei_core.settings import load
+from rei_core.settings import OperatorSettings, load
 from rei_operator.actions import Event, merge_patch
 from rei_operator.cluster import ClusterError, ObjectChanged, ObjectGone
 from rei_operator.failpoints import FAILPOINTS, Failpoints
 from rei_operator.index import Index
 from rei_operator.reconciler import Key
 from rei_operator.recorder import BURST, Recorder
-from rei_operator.settings import OperatorSettings
 from rei_operator.watch import settings as kopf_settings
 
 values = st.recursive(

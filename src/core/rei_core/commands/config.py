@@ -19,9 +19,19 @@ from rich.table import Table
 from rei_core.catalog import load_catalog
 from rei_core.errors import ConfigurationError
 from rei_core.logs import MASK, masked_text
-from rei_core.settings import BotSettings, WorkerSettings, problems_of, variable_of
+from rei_core.settings import (
+    BotSettings,
+    OperatorSettings,
+    WorkerSettings,
+    problems_of,
+    variable_of,
+)
 
-PROCESSES: dict[str, type[BaseSettings]] = {"bot": BotSettings, "worker": WorkerSettings}
+PROCESSES: dict[str, type[BaseSettings]] = {
+    "bot": BotSettings,
+    "worker": WorkerSettings,
+    "operator": OperatorSettings,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ def config() -> None:
     "--part",
     type=click.Choice(sorted(PROCESSES)),
     multiple=True,
-    help="Check one process only; both by default.",
+    help="Check one process only; all by default.",
 )
 def check(part: tuple[str, ...]) -> None:
     """Show every setting with secrets masked; exit 1 if anything is wrong.

@@ -56,8 +56,9 @@ class StuckJobPolicy(Recurring):
 
     A job hangs when it has been processing for longer than `timeoutSeconds`, when its worker died
     and no attempt is left, or when it is still queued past its own deadline. It becomes failed
-    with the reason "timeout", its price goes back to the balance, and the customer is told, all
-    in one transaction. A result that arrives later changes nothing.
+    with the reason "timeout" ("overdue" if it was still queued), its price goes back to the
+    balance, and the customer is told, all in one transaction. A result that arrives later changes
+    nothing. A job whose books are broken is left, counted as failed and named in the notes.
     """
 
     kind: Literal["StuckJobPolicy"] = "StuckJobPolicy"
@@ -82,9 +83,12 @@ class JobRetentionPolicySpec(Schedule):
     removed so many days after they were stored. Delivered ones have left it already."""
     updates_days: Annotated[int, Field(ge=2, le=3650)] = 7
     """The numbers of handled Telegram updates are forgotten after so many days. At least 2:
-    Telegram sends an update again for up to a day, and a forgotten one would be handled twice."""
+    Telegram sends an update again for up to a day, and a forgotten one would be handled twice.
+    More than 2 has an effect only while no worker runs: workers forget them after 2 days by
+    themselves, so that a Rei without this policy does not fill up with them."""
     drafts_days: Days = 14
-    """Orders that were begun and never confirmed are removed after so many days."""
+    """Orders that were begun and never confirmed are removed after so many days. More than 7
+    has an effect only while no worker runs: workers remove them after 7 days by themselves."""
     deliveries_days: Days = 90
     """The record of a message that was delivered, or could not be, is removed so many days
     after that."""
