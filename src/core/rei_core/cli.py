@@ -24,7 +24,7 @@ LEANING: dict[str, EntryPoint] = {
     name: EntryPoint(name, f"rei_core.commands.backup:{name}", "rei.commands")
     for name in ("backup", "backups", "restore")
 }
-EXTRA_OF = dict.fromkeys(("backup", "backups", "restore", "maintenance-job"), "operator")
+EXTRA_OF = dict.fromkeys(("backup", "backups", "maintenance-job", "restore", "run"), "operator")
 
 
 class ReiGroup(click.Group):

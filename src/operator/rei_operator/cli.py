@@ -1,14 +1,20 @@
-"""`rei operator`, and the word that its Jobs begin with."""
+"""`rei operator`, the word that its Jobs begin with, and `rei run` for where no cluster is."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import click
 import uvloop
 
-from rei_core.settings import load
+from rei_core.settings import OperatorSettings, load
+
+EXIT_BAD_MANIFEST = 2
+EXIT_TERMINATED = 143
 
 
 @click.command("operator")
@@ -29,7 +35,6 @@ def operator(*, namespace: str | None) -> None:
     """
     from rei_operator.main import main  # noqa: PLC0415 - `rei operator --help` needs none of it
     from rei_operator.operator import WatchDied  # noqa: PLC0415
-    from rei_operator.settings import OperatorSettings  # noqa: PLC0415
 
     settings = load(OperatorSettings)
     if namespace is not None:
@@ -48,3 +53,106 @@ def maintenance_job(*, word: str, moment: datetime | None) -> None:
     from rei_operator.job import run  # noqa: PLC0415
 
     sys.exit(uvloop.run(run(word, moment=moment)))
+
+
+@click.command("run")
+@click.option("-f", "--file", required=True, metavar="FILE", help="The manifest; - reads stdin.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option(
+    "--delete",
+    is_flag=True,
+    help="Lift the bans that the file's UserBans were run for, as deleting them in a cluster would.",
+)
+@click.option(
+    "-k", "--keep-going", is_flag=True, help="Go on with the next document after a failure."
+)
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+@click.option(
+    "--identity",
+    "identity_file",
+    envvar="REI_BACKUP_IDENTITY_FILE",
+    show_envvar=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the age identity for encrypted backups; it takes the place of a Secret.",
+)
+@click.option(
+    "--postgres-bin",
+    "tools_folder",
+    envvar="REI_POSTGRES_BIN",
+    show_envvar=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of pg_dump and pg_restore; found in PATH if not given.",
+)
+def run(
+    *,
+    file: str,
+    dry_run: bool,
+    delete: bool,
+    keep_going: bool,
+    output: str,
+    identity_file: Path | None,
+    tools_folder: Path | None,
+) -> None:
+    """Carry out a maintenance manifest once, here, without a cluster.
+
+    Takes what `kubectl apply` takes: any of the nine kinds of rei.bot, several documents in a file.
+    They are done in their order by the operator's own code, on the database of REI_DATABASE_URL;
+    after one that fails the rest is left. A file with a mistake in it does nothing at all.
+
+    \b
+    StuckJobPolicy, JobRetentionPolicy, PaymentReconciliation, LedgerAudit
+        One run, now, whatever the schedule says. Beside an operator it waits for its turn: "is
+        being run by another process" means try again in a minute.
+    Backup, BackupSchedule
+        One more backup each time; a BackupSchedule also deletes old ones as its retention says.
+        A volume is the folder of its path on this machine. Credentials come from the vendor's
+        usual variables (AWS_ACCESS_KEY_ID, …), not from the Secret that the manifest names.
+    Restore
+        Needs spec.stored. For one in place stop the bot and the workers first; the payments are
+        reconciled afterwards. Running the same name again finds that it is done.
+    BalanceAdjustment
+        Once for its operationID, whoever made it: run again, nothing moves.
+    UserBan
+        Bans until expiresAt, beside what an operator or an admin bans. Nothing watches the file:
+        deleting it lifts nothing. `rei run -f FILE --delete` does.
+
+    PaymentReconciliation and a Restore in place need YOOKASSA_SHOP_ID and YOOKASSA_SECRET_KEY.
+
+    \b
+    Exit codes: 0 done; 1 something failed, or the ledger has violations; 2 the manifest is wrong.
+    Look first:  rei run -f policy.yaml --dry-run
+    Then:        rei run -f policy.yaml
+    """
+    from rei_operator.by_hand import telling  # noqa: PLC0415 - `rei run --help` needs none of it
+    from rei_operator.by_hand.main import Choices  # noqa: PLC0415
+    from rei_operator.by_hand.main import run as run_documents  # noqa: PLC0415
+    from rei_operator.by_hand.model import State  # noqa: PLC0415
+    from rei_operator.by_hand.reading import FileError, read  # noqa: PLC0415
+
+    try:
+        documents = read(file, with_identity=identity_file is not None, delete=delete)
+    except FileError as error:
+        click.secho(f"rei run: {error}", fg="red", err=True)
+        click.echo("Nothing was done. Mend it and run it again.", err=True)
+        sys.exit(EXIT_BAD_MANIFEST)
+    choices = Choices(
+        dry_run=dry_run,
+        delete=delete,
+        keep_going=keep_going,
+        identity_file=identity_file,
+        tools_folder=tools_folder,
+    )
+    try:
+        reports = uvloop.run(run_documents(documents, choices))
+    except asyncio.CancelledError:
+        click.echo("Ended before it was done; run it again to go on.", err=True)
+        sys.exit(EXIT_TERMINATED)
+    if output == "json":
+        told = [telling.document(report) for report in reports]
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        telling.show(reports)
+    if any(ended.state in (State.FAILED, State.LEFT) for _, ended in reports):
+        sys.exit(1)

@@ -122,7 +122,7 @@ def offline() -> Environment:
 async def test_help_names_every_word() -> None:
     ended = await rei("--help")
     assert ended.code == 0
-    for word in ("api", "bot", "config", "demo", "doctor", "migrate", "sandbox", "worker"):
+    for word in ("api", "bot", "config", "demo", "doctor", "migrate", "run", "sandbox", "worker"):
         assert f"\n  {word} " in ended.said
     assert rei_here("--help").said == rei_here("-h").said
     assert rei_here("--version").said.startswith("rei, version ")
@@ -175,6 +175,20 @@ def test_config_check_of_one_part_asks_for_no_more_than_that() -> None:
     assert ended.code == 1
     assert "✗ GEMINI_API_KEY" in ended.said
     assert "YOOKASSA" not in ended.said
+
+
+def test_config_check_covers_the_operator(offline: Environment) -> None:
+    wrong = {"REI_RESTORE_STOPS": "rei-bot", "REI_JOB_MEMORY_LIMIT": "lots"}
+    whole = rei_here("config", "check", environment={**offline, **wrong})
+    part = rei_here("config", "check", "--part", "operator", environment={**offline, **wrong})
+    for ended in (whole, part):
+        assert ended.code == 1
+        assert "✗ REI_RESTORE_STOPS: is no JSON list." in ended.said
+        assert "✗ REI_JOB_MEMORY_LIMIT" in ended.said
+    assert "BOT_TOKEN" not in part.said
+    assert "GEMINI" not in part.said
+    needed = {name: offline[name] for name in offline if name.startswith(("REI_", "YOOKASSA_"))}
+    assert rei_here("config", "check", "--part", "operator", environment=needed).code == 0
 
 
 def test_config_check_masks_secrets_and_finds_all_well(offline: Environment) -> None:

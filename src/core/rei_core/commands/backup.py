@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rei_core.commands.progress import ProgressLine, size
 from rei_core.logs import configure
 from rei_core.maintenance.backups.dump import BackupOptions, Progress, back_up
 from rei_core.maintenance.backups.encryption import Identities, Recipients
@@ -44,9 +44,6 @@ from rei_core.money import format_rubles
 from rei_core.settings import CoreSettings, load
 
 EXIT_TERMINATED = 143
-TERMINAL_PERIOD_SECONDS = 0.2
-LOG_PERIOD_SECONDS = 15.0
-MEBIBYTE = 1024 * 1024
 
 Result = TypeVar("Result")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -156,7 +153,7 @@ async def _back_up(
         manifest = await back_up(
             database_url=url, storage=storage, options=options, on_progress=line.show
         )
-    _say(f"Stored {_size(manifest.stored_bytes)} as {manifest.id} in {storage.where}.")
+    _say(f"Stored {size(manifest.stored_bytes)} as {manifest.id} in {storage.where}.")
     await _verify(storage, manifest.id, verify, server)
     return manifest
 
@@ -283,7 +280,7 @@ def _row(stored: StoredBackup) -> tuple[str, ...]:
     return (
         stored.id,
         f"{manifest.created_at:%Y-%m-%d %H:%M %Z}",
-        _size(manifest.stored_bytes),
+        size(manifest.stored_bytes),
         str(manifest.database.transfers_count),
         format_rubles(owed),
         "yes" if manifest.encryption is Encryption.AGE else "no",
@@ -397,44 +394,19 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
         raise click.ClickException(str(error)) from None
 
 
-class _Line:
-    """Progress on stderr: one line that changes on a terminal, a line now and then elsewhere."""
+class _Line(ProgressLine):
+    """The line of a dump, or of its way back."""
 
     def __init__(self, done: str) -> None:
+        super().__init__()
         self._done = done
-        self._terminal = sys.stderr.isatty()
-        self._period = TERMINAL_PERIOD_SECONDS if self._terminal else LOG_PERIOD_SECONDS
-        self._started = self._shown = time.monotonic()
 
     def __enter__(self) -> _Line:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        if self._terminal:
-            click.echo("\r\x1b[K", nl=False, err=True)
-
     def show(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._shown < self._period:
-            return
-        self._shown = now
-        speed = _size(int(progress.dump_bytes / max(now - self._started, 0.001)))
-        of = f" of about {_size(progress.expected_bytes)}" if progress.expected_bytes else ""
-        text = (
-            f"{_size(progress.dump_bytes)}{of} {self._done}, {speed}/s, "
-            f"{_size(progress.stored_bytes)} in the storage"
-        )
-        if self._terminal:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-        else:
-            click.echo(text, err=True)
+        self.tell_dump(self._done, progress)
 
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _size(size_bytes: int) -> str:
-    if size_bytes < MEBIBYTE:
-        return f"{size_bytes / 1024:.1f} KiB"
-    return f"{size_bytes / MEBIBYTE:.1f} MiB"

@@ -48,7 +48,12 @@ def load(text: str) -> list[Resource]:
 
     Raises `ManifestError`.
     """
-    resources = [_read(document, number=number) for number, document in _documents(text)]
+    return [resource for _, resource in load_numbered(text)]
+
+
+def load_numbered(text: str) -> list[tuple[int, Resource]]:
+    """The same, each with the number of its document in the text."""
+    resources = [(number, _read(document, number=number)) for number, document in _documents(text)]
     if not resources:
         raise ManifestError("there is no resource in it", document=1)
     return resources
