@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from rei_core.maintenance.backups.storage import Storage
 from rei_core.maintenance.backups.tools import database_of, named
 from rei_core.maintenance.backups.verify import ScratchServer, maintenance, verify_by_restoring
 
-from .conftest import BackUp, databases_like, everything_in, execute
+from .conftest import BackUp, databases_like, everything_in, execute, until
 from .customers import Customers
 
 BREAK_THE_LEDGER = """
@@ -133,6 +134,77 @@ async def test_who_is_connected_is_cut_off_and_comes_back_to_the_restored_one(
         await again.close()
     assert count == manifest.database.transfers_count
     del customers
+
+
+@pytest.mark.usefixtures("tidy")
+async def test_what_a_worker_writes_in_the_middle_is_in_the_safety_backup_or_in_the_restored_one(
+    take: BackUp, storage: Storage, customers: Customers, database_url: str
+) -> None:
+    """Whatever scales the workers starts one again: it may wait or fail, but not write aside."""
+    manifest = await take()
+    stop = asyncio.Event()
+    acknowledged: list[str] = []
+
+    async def insist(who: str) -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            connection = None
+            try:
+                connection = await asyncpg.connect(database_url)
+                for step in itertools.count():
+                    name = f"{who}-{number}-{step}"
+                    async with connection.transaction():
+                        await adjust(
+                            connection, user_id=1, change_kopecks=1, operation_id=name, reason="w"
+                        )
+                    acknowledged.append(name)
+                    if stop.is_set():
+                        return
+            except (
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                OSError,
+            ):
+                await asyncio.sleep(0.01)
+            finally:
+                if connection is not None:
+                    connection.terminate()
+
+    async def more() -> bool:
+        return len(acknowledged) > seen
+
+    insisting = [asyncio.create_task(insist(who)) for who in ("a", "b", "c")]
+    try:
+        seen = 5
+        await until(more)
+        restored = await in_place(storage, manifest.id, database_url)
+        seen = len(acknowledged)
+        await until(more)
+    finally:
+        stop.set()
+        await asyncio.gather(*insisting)
+
+    assert restored.kept_as is not None
+    assert restored.safety_backup_id is not None
+    safety = await find_manifest(storage, restored.safety_backup_id)
+    assert safety is not None
+    aside = await _operations(named(database_url, restored.kept_as))
+    assert safety.database.transfers_count == aside[0], "written after the backup that was made"
+    here = await _operations(database_url)
+    assert set(acknowledged) <= aside[1] | here[1]
+    del customers
+
+
+async def _operations(url: str) -> tuple[int, set[str]]:
+    """How many transfers there are, and the operations among them."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch("SELECT ref_type, ref_id FROM transfers")
+    finally:
+        await connection.close()
+    return len(rows), {row["ref_id"] for row in rows if row["ref_type"] == "operation"}
 
 
 async def _answers(connection: object) -> bool:

@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, Protocol, cast
 
 import asyncpg
 import structlog
@@ -187,22 +187,55 @@ async def drop_leftovers(connection: Connection) -> list[str]:
 TERMINATE = """
 SELECT count(pg_terminate_backend(pid))
 FROM pg_stat_activity
-WHERE datname = ANY ($1::text[]) AND pid <> pg_backend_pid()
+WHERE datname = ANY ($1::text[]) AND pid <> pg_backend_pid() AND pid <> $2
+"""
+
+# The renaming has its lock, so nobody new comes in, and all who were in are gone but this one.
+ALONE = """
+SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND pid <> $2)
+   AND EXISTS (
+       SELECT FROM pg_locks AS l
+       JOIN pg_database AS d ON d.oid = l.objid
+       WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND d.datname = $1
+         AND l.mode = 'AccessExclusiveLock' AND l.granted
+   )
 """
 
 
+class Guard(Protocol):
+    """Who is connected to the database that is put aside, and keeps writers out of it."""
+
+    pid: int
+    released: bool
+
+    def release(self) -> None:
+        """Hang up."""
+        ...
+
+
 async def swap_in(
-    connection: Connection, killer: Connection, *, fresh: str, name: str, kept_as: str, mark: Mark
+    connection: Connection,
+    killer: Connection,
+    *,
+    fresh: str,
+    name: str,
+    kept_as: str,
+    mark: Mark,
+    guard: Guard,
 ) -> None:
     """Put the database `fresh` in the place of `name`, which becomes `kept_as`, and mark it, in one
     transaction.
 
-    Whoever is connected to `name` is cut off. While the names change, new connections wait for the
+    Whoever is connected to `name` is cut off, `guard` last of all: once nobody can come in any more
+    and all others are gone. Raises `RestoreBusy` if the guard went and the names could not be
+    changed all the same. While the names change, new connections wait for the
     lock on the database, then find the new one or are refused once; so there is no moment in which
     a crash leaves a server without a database of this name.
     """
     for attempt in range(1, SWAP_ATTEMPTS_MAX + 1):
-        cutting_off = asyncio.create_task(_cut_off(killer, [name, fresh]))
+        cutting_off = asyncio.create_task(
+            cut_off(killer, [name, fresh], spare_pid=guard.pid, release=(name, guard))
+        )
         try:
             async with connection.transaction():
                 # It has the lock from here on, and waits up to five seconds until all are gone.
@@ -215,6 +248,10 @@ async def swap_in(
                 await connection.execute(_comment(name, str(mark)))
                 reach("marked")
         except asyncpg.ObjectInUseError:
+            if guard.released:  # somebody may have written since
+                raise RestoreBusy(
+                    f"the database {name} could not be freed of its users", "Try again"
+                ) from None
             if attempt == SWAP_ATTEMPTS_MAX:
                 raise RestoreRefused(
                     f"the database {name} could not be freed of its users",
@@ -228,9 +265,21 @@ async def swap_in(
             await asyncio.gather(cutting_off, return_exceptions=True)
 
 
-async def _cut_off(killer: Connection, names: list[str]) -> None:
+async def cut_off(
+    killer: Connection,
+    names: list[str],
+    *,
+    spare_pid: int,
+    release: tuple[str, Guard] | None = None,
+) -> NoReturn:
+    """End all sessions in these databases but the spared one, over and over until cancelled; and
+    `release` the guard of a database once nobody else is in it or can come in."""
     while True:
-        await killer.execute(TERMINATE, names)
+        await killer.execute(TERMINATE, names, spare_pid)
+        if release is not None:
+            name, guard = release
+            if not guard.released and await killer.fetchval(ALONE, name, guard.pid):
+                guard.release()
         await asyncio.sleep(TERMINATE_PERIOD_SECONDS)
 
 

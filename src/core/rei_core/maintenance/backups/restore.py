@@ -10,17 +10,19 @@ somebody drops it. Order, and what is true if the process dies right after:
 
 1. the identity and the first chunk are tried              nothing has changed
 2. `quiesce`: the caller stops the workers and the bot     they are stopped: `resume`, or try again
-3. the live database is backed up, to the same storage     one backup more
+3. the live database is locked against writers and
+   backed up, to the same storage                          one backup more; the locks fall by themselves
 4. restore beside, examination, audit                      a scratch database more; the next run drops it
 5. the swap, in one transaction, which marks the database  restored; 6 and 7 are left, and a repeat
                                                            under the same operation does just these
 6. `reconcile`: payments that the backup does not know     it recurs anyway (PaymentReconciliation)
 7. `resume`                                                done
 
-**What a backup cannot know.** Payments since then are at the provider: reconciliation credits them.
-Refunds sent since then are at the provider too, but the restored ledger has not debited them; jobs
-that were done since then are queued again, and their pictures are made and delivered once more. The
-kept old database holds all of it: compare `payment_refunds` before customers are let in.
+**What a backup cannot know.** Payments and refunds since then are at the provider: reconciliation
+credits the payments whose rows are in the backup, debits the refunds, and reports the payments that
+were begun after it. Jobs that were done since then are made and delivered once more, at the house's
+cost: each is charged once in the restored ledger. Adjustments by resources are made again by the
+operator. The kept old database holds all of it, and nobody writes to it any more.
 
 Not restored are settings and grants of the database itself (`ALTER DATABASE … SET`, `GRANT … ON
 DATABASE`): they stay with the old one.
@@ -47,6 +49,7 @@ from rei_core.maintenance.backups.errors import (
     told,
 )
 from rei_core.maintenance.backups.failpoints import reach
+from rei_core.maintenance.backups.fence import Fence, no_writers
 from rei_core.maintenance.backups.listing import require_manifest
 from rei_core.maintenance.backups.manifest import Manifest, new_id, new_run
 from rei_core.maintenance.backups.storage import Storage
@@ -265,8 +268,33 @@ async def _back_up_and_replace(
     safety_recipients: Recipients | None,
 ) -> databases.Mark:
     await databases.drop_leftovers(connection)
+    async with (
+        maintenance(database_url, options.maintenance_database) as killer,
+        no_writers(database_url, killer) as fence,
+    ):
+        hold = _Hold(connection, killer, fence, database_url)
+        return await _back_up_and_swap(hold, source, options, safety_recipients)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """The living database with its writers shut out. `connection` and `killer` are on the
+    maintenance database."""
+
+    connection: Connection
+    killer: Connection
+    fence: Fence
+    database_url: str
+
+
+async def _back_up_and_swap(
+    hold: _Hold,
+    source: loading.Source,
+    options: RestoreOptions,
+    safety_recipients: Recipients | None,
+) -> databases.Mark:
     safety = await back_up(
-        database_url=database_url,
+        database_url=hold.database_url,
         storage=source.storage,
         options=BackupOptions(
             id=new_id(datetime.now(UTC)),
@@ -274,14 +302,14 @@ async def _back_up_and_replace(
             tools_folder=options.tools_folder,
         ),
     )
-    name = tools.database_of(database_url)
+    name = tools.database_of(hold.database_url)
     mark = databases.Mark(
         operation=options.operation_id or new_run(),
         state="done",
         kept_as=_kept_name(name),
         safety_backup_id=safety.id,
     )
-    await _replace(connection, source, database_url, options, mark)
+    await _replace(hold, source, options, mark)
     logger.warning(
         "database.replaced",
         backup_id=source.manifest.id,
@@ -293,16 +321,12 @@ async def _back_up_and_replace(
 
 
 async def _replace(
-    connection: Connection,
-    source: loading.Source,
-    database_url: str,
-    options: RestoreOptions,
-    mark: databases.Mark,
+    hold: _Hold, source: loading.Source, options: RestoreOptions, mark: databases.Mark
 ) -> None:
-    name = tools.database_of(database_url)
+    name = tools.database_of(hold.database_url)
     fresh = databases.scratch_name(databases.RESTORE_PREFIX, source.manifest.id)
-    fresh_url = tools.named(database_url, fresh)
-    async with databases.scratch(connection, fresh, database_url=fresh_url):
+    fresh_url = tools.named(hold.database_url, fresh)
+    async with databases.scratch(hold.connection, fresh, database_url=fresh_url):
         await loading.load(source, database_url=fresh_url, keep_privileges=options.keep_privileges)
         examined = await loading.examine(source.manifest, database_url=fresh_url)
         if examined.problems:
@@ -312,11 +336,17 @@ async def _replace(
                 f"The database {name} was not touched. Restore into a new one to look at it",
             )
         assert mark.kept_as is not None
-        async with maintenance(database_url, options.maintenance_database) as killer:
-            await databases.swap_in(
-                connection, killer, fresh=fresh, name=name, kept_as=mark.kept_as, mark=mark
-            )
-            reach("swapped")
+        await hold.fence.require_standing()
+        await databases.swap_in(
+            hold.connection,
+            hold.killer,
+            fresh=fresh,
+            name=name,
+            kept_as=mark.kept_as,
+            mark=mark,
+            guard=hold.fence,
+        )
+        reach("swapped")
 
 
 def _kept_name(name: str) -> str:
