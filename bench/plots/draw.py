@@ -1,7 +1,7 @@
 """A plot for each row of a run: `draw.py full.json FOLDER` writes FOLDER/ROW.svg.
 
-Bars are medians, whiskers the lowest and the highest round. In an environment of its own, because
-matplotlib is needed for nothing else.
+Bars are medians, whiskers the lowest and the highest round; cases of another unit get axes of their
+own below. In an environment of its own, because matplotlib is needed for nothing else.
 """
 
 import json
@@ -24,11 +24,30 @@ def is_ours(name):
     return name.startswith("Rei") or name == "full tables"
 
 
+def names_of(cases):
+    return list(dict.fromkeys(each["name"] for case in cases for each in case["contenders"]))
+
+
 def draw(row, file):
-    cases = row["cases"]
-    names = list(dict.fromkeys(each["name"] for case in cases for each in case["contenders"]))
+    units = dict.fromkeys(case.get("unit") for case in row["cases"])
+    groups = [[case for case in row["cases"] if case.get("unit") == unit] for unit in units]
+    heights = [0.9 + 0.24 * len(names_of(cases)) * len(cases) for cases in groups]
+    figure, all_axes = plt.subplots(len(groups), squeeze=False, figsize=(8, sum(heights)),
+                                    height_ratios=heights)  # fmt: skip
+    figure.subplots_adjust(hspace=1.2)
+    for axes, unit, cases in zip(all_axes[:, 0], units, groups, strict=True):
+        draw_cases(axes, cases)
+        better = row["better"] if unit is None else "less"
+        axes.set_xlabel(f"{unit or row['unit']} ({better} is better)")
+        if (unit or row["unit"]) == "ms":
+            axes.set_xscale("log")
+    figure.savefig(file, bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+
+
+def draw_cases(axes, cases):
+    names = names_of(cases)
     height = 0.8 / len(names)
-    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.24 * len(names) * len(cases)))
     greys = iter(OTHERS * 3)
     blues = iter([OURS, "#61a5c2", "#a9d6e5"])
     for number, name in enumerate(names):
@@ -47,13 +66,8 @@ def draw(row, file):
                   color=colour, ecolor="#495057", capsize=2)  # fmt: skip
     axes.set_yticks(range(len(cases)), [case["name"] for case in cases])
     axes.invert_yaxis()
-    axes.set_xlabel(f"{row['unit']} ({row['better']} is better)")
-    if row["unit"] == "ms":
-        axes.set_xscale("log")
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12 - 0.5 / len(cases)), ncols=3,
                 frameon=False, fontsize=8)  # fmt: skip
-    figure.savefig(file, bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
 
 
 def main():

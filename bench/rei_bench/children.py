@@ -63,6 +63,10 @@ class Child:
     def _end(self) -> str:
         return tail(self._log)
 
+    def ask_to_end(self) -> None:
+        """SIGTERM; what it tells then can still be heard by `told`."""
+        self._process.terminate()
+
     def stop(self) -> None:
         """SIGTERM, a moment, then SIGKILL: what it leaves behind is ours to throw away."""
         if self._process.poll() is None:

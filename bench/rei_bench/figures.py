@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -33,6 +34,13 @@ def ratio_of(ours: Sequence[float], against: Sequence[float]) -> Spread:
     if len(ours) != len(against):
         raise ValueError(f"{len(ours)} rounds against {len(against)}")
     return spread_of([mine / other for mine, other in zip(ours, against, strict=True)])
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of the values that at least `share` of them do not exceed (nearest rank)."""
+    if not values:
+        raise ValueError("nothing was measured")
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ class Case:
     name: str
     contenders: Sequence[Contender]
     wanted: Sequence[Wanted]
+    unit: str | None = None
+    """Another unit than the row's; then less is better."""
 
 
 @dataclass(frozen=True, slots=True)

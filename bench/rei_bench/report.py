@@ -99,11 +99,19 @@ def _row(row: RowResult, *, notes: str | None, plots: str | None) -> list[str]:
 
 
 def _figures(row: RowResult) -> str:
-    names = list(dict.fromkeys(each.name for case in row.cases for each in case.contenders))
+    """A table for each unit that the row's cases are measured in."""
+    units = dict.fromkeys(case.unit for case in row.cases)
+    return "\n\n".join(_figures_in(row, unit) for unit in units)
+
+
+def _figures_in(row: RowResult, unit: str | None) -> str:
+    cases = [case for case in row.cases if case.unit == unit]
+    names = list(dict.fromkeys(each.name for case in cases for each in case.contenders))
     lines = [
-        [case.name, *(_cell(case, name) for name in names)] for case in row.cases
+        [case.name, *(_cell(case, name) for name in names)] for case in cases
     ]  # fmt: skip
-    return f"In {row.unit}, {row.better} is better:\n\n" + table(["case", *names], lines)
+    better = row.better if unit is None else "less"
+    return f"In {unit or row.unit}, {better} is better:\n\n" + table(["case", *names], lines)
 
 
 def _cell(case: CaseResult, name: str) -> str:

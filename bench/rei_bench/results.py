@@ -45,6 +45,8 @@ class CaseResult:
     name: str
     contenders: Sequence[Measured]
     wanted: Sequence[Asked]
+    unit: str | None = None
+    """Another unit than the row's; then less is better."""
 
     def of(self, name: str) -> Measured:
         return next(each for each in self.contenders if each.name == name)
@@ -100,4 +102,5 @@ def _case(case: dict[str, Any]) -> CaseResult:
         name=case["name"],
         contenders=[Measured(**each) for each in case["contenders"]],
         wanted=[Asked(**each) for each in case["wanted"]],
+        unit=case.get("unit"),  # a run of before there was one has none
     )

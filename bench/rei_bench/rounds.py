@@ -83,6 +83,7 @@ def _result(case: Case, samples: dict[tuple[str, str], list[Sample]]) -> CaseRes
             Asked(each.ours, each.against, each.bound.ratio, each.bound.at_most)
             for each in case.wanted
         ],
+        unit=case.unit,
     )
 
 

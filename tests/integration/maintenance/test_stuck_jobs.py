@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -356,3 +357,23 @@ def test_any_state_ends_as_it_should(database_url: str) -> None:
             always()
         finally:
             runner.run(pool.close())
+
+
+async def test_a_large_batch_is_not_compared_pair_by_pair(
+    shop: Shop, pool: Pool, orders: Orders
+) -> None:
+    """The planner expects a handful of rows, whatever the batch: then it joins by looking at each
+    pair, if it is let. A thousand jobs are a million pairs, twice."""
+    jobs = [job for user in range(1, 61) for job in await orders(1, user_id=user)]
+    await shop.claim(limit=len(jobs))
+    await pool.execute("UPDATE jobs SET started_at = now() - interval '1 hour'")
+    sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {end_queries.FAIL_STUCK}"
+
+    [[plan]] = await pool.fetch(sql, jobs, 600.0, {})
+
+    def pairs(node: dict[str, Any]) -> float:
+        mine = node.get("Rows Removed by Join Filter", 0) * node.get("Actual Loops", 1)
+        return float(mine) + sum(pairs(child) for child in node.get("Plans", ()))
+
+    assert await pool.fetchval("SELECT count(*) FROM jobs WHERE status = 'failed'") == len(jobs)
+    assert pairs(json.loads(plan)[0]["Plan"]) < len(jobs)

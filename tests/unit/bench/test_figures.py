@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rei_bench.figures import Bound, Spread, human, ideal_seconds, ratio_of, spread_of
+from rei_bench.figures import (
+    Bound,
+    Spread,
+    human,
+    ideal_seconds,
+    percentile,
+    ratio_of,
+    spread_of,
+)
 
 
 def test_a_spread_is_the_median_and_both_ends_whatever_the_order() -> None:
@@ -27,6 +35,19 @@ def test_a_ratio_is_taken_round_by_round() -> None:
 def test_rounds_that_do_not_belong_together_have_no_ratio() -> None:
     with pytest.raises(ValueError, match="2 rounds against 1"):
         ratio_of([1.0, 2.0], [1.0])
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    hundred = [float(n) for n in range(100, 0, -1)]
+    assert percentile(hundred, 0.99) == 99.0
+    assert percentile(hundred, 0.5) == 50.0
+    assert percentile(hundred, 1.0) == 100.0
+    assert percentile([7.0], 0.99) == 7.0
+
+
+def test_nothing_has_no_percentile() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        percentile([], 0.99)
 
 
 @pytest.mark.parametrize(

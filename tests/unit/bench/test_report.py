@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rei_bench import results
@@ -81,11 +82,18 @@ def test_a_quick_run_says_that_it_means_nothing() -> None:
     assert "A quick run" not in page(run(GOOD))
 
 
+def test_cases_of_another_unit_have_a_table_of_their_own() -> None:
+    other = CaseResult("p99", [Measured("Rei", [3.0], {})], [], unit="ms")
+    text = page(run(GOOD, other))
+    assert "In orders/s, more is better:\n\n| case | limit | Rei |" in text
+    assert "In ms, less is better:\n\n| case | Rei |\n| --- | --: |\n| p99 | 3.00" in text
+
+
 def test_links_of_headings() -> None:
     assert anchor("A no-op job, end to end") == "a-no-op-job-end-to-end"
 
 
 def test_a_run_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
-    made = run(GOOD, BAD)
+    made = run(GOOD, BAD, replace(GOOD, name="p99", unit="ms"))
     results.save(made, tmp_path / "run.json")
     assert page(results.load(tmp_path / "run.json")) == page(made)
