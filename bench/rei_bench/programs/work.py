@@ -28,8 +28,6 @@ from rei_worker.progress import Progress
 from rei_worker.pump import Pump
 from rei_worker.telegram_pace import TelegramPace
 
-EVERY_SECONDS = 0.02
-
 
 class Tiny:
     """A provider that has the picture already."""
@@ -45,6 +43,21 @@ class Tiny:
 
     async def probe(self, model: str) -> None:
         del model
+
+
+class Counted(Metrics):
+    """Knows when enough jobs are completed, without a look at all metrics every moment."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__()
+        self.enough = asyncio.Event()
+        self._left = wanted
+
+    def job_ended(self, end: str, seconds: float) -> None:
+        super().job_ended(end, seconds)
+        self._left -= end == "completed"
+        if self._left == 0:
+            self.enough.set()
 
 
 class Free:
@@ -73,7 +86,7 @@ async def main() -> None:
         asked["database_url"], application="bench", size_max=settings.database_pool_size_max - 1
     )
     lease_pool = await create_pool(asked["database_url"], application="bench", size_max=1)
-    bot, metrics = Bot(TOKEN), Metrics()
+    bot, metrics = Bot(TOKEN), Counted(asked["count"])
     pace = TelegramPace(asked["redis_url"], messages_per_second_max=25)  # nothing is sent
     keeper = LeaseKeeper(lease_pool, lease_seconds=settings.lease_seconds)
     runner = JobRunner(
@@ -98,9 +111,7 @@ async def main() -> None:
         asyncio.create_task(pump.run(stop)),
     ]
     tell("ready")
-    completed = metrics.registry.get_sample_value
-    while (completed("rei_worker_jobs_total", {"end": "completed"}) or 0) < asked["count"]:  # noqa: ASYNC110 - a counter tells nobody
-        await asyncio.sleep(EVERY_SECONDS)
+    await metrics.enough.wait()
     tell("done")
     for task in working:
         task.cancel()

@@ -210,7 +210,6 @@ class JobRunner:
             return "lost"
         self._on_end()
         self._progress.report(job, Stage.READY)
-        await self._record(None, job)
         return "completed"
 
     async def _failed(self, job: Job, error: Exception) -> str:
@@ -272,16 +271,13 @@ class JobRunner:
         )
         return found is not None and (found.status, found.attempt) == (status, job.attempt)
 
-    async def _record(self, error: ImageProviderError | None, job: Job) -> None:
-        """Tell the circuit breaker. The job's end never hangs on it."""
+    async def _record(self, error: ImageProviderError, job: Job) -> None:
+        """Tell the circuit breaker of a failure. The job's end never hangs on it."""
         try:
             async with (
                 asyncio.timeout(GRACE_SECONDS),
                 self._pool.acquire(timeout=GRACE_SECONDS) as connection,
             ):
-                if error is None:
-                    await circuits.record_success(connection)
-                    return
                 opened = await circuits.record_failure(
                     connection,
                     model=job.model,

@@ -37,10 +37,7 @@ class Written:
         self.stream = io.StringIO()
 
     def configure(self, log_format: Literal["json", "console"]) -> None:
-        logs.configure(level="INFO", log_format=log_format, component="test")
-        [handler] = logging.getLogger().handlers
-        assert isinstance(handler, logging.StreamHandler)
-        handler.setStream(self.stream)
+        logs.configure(level="INFO", log_format=log_format, component="test", stream=self.stream)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
@@ -137,3 +134,16 @@ def test_less_than_the_level_is_not_written(written: Written) -> None:
     logger().debug("x")
     logging.getLogger("httpx").info("HTTP Request")
     assert written.lines() == []
+
+
+def test_what_is_not_loud_enough_is_not_written_until_it_is_asked_for(written: Written) -> None:
+    log = logger()
+    log.debug("quiet")
+    assert written.lines() == []
+    logging.getLogger("rei.test").setLevel(logging.DEBUG)
+    try:
+        log.debug("asked for")
+    finally:
+        logging.getLogger("rei.test").setLevel(logging.NOTSET)
+    log.debug("quiet again")
+    assert [line["event"] for line in written.lines()] == ["asked for"]

@@ -45,15 +45,29 @@ WITH ended AS (
     INSERT INTO deliveries (kind, ref_id, user_id, chat_id)
     SELECT 'result', ended.id::text, ended.user_id, ended.chat_id
     FROM ended
+), answered AS (
+    UPDATE circuits
+    SET failures = 0, on_trial = false
+    WHERE name = 'provider' AND opened_at IS NULL AND (failures > 0 OR on_trial)
+      AND EXISTS (SELECT FROM ended)
 )
 SELECT id FROM ended
 """
 
+HASHED_HERE_BYTES_MAX = 64 * 1024
+"""More is hashed in a thread: ten megabytes would hold up everybody else in the event loop."""
+
 
 async def complete(connection: Connection, job_id: int, *, attempt: int, output: Output) -> bool:
-    """Store the result, capture the price and queue the delivery; False if the job is not ours."""
-    # In a thread: ten megabytes would hold up everybody else in the event loop.
-    digest = await asyncio.to_thread(lambda: hashlib.sha256(output.data).digest())
+    """Store the result, capture the price and queue the delivery; False if the job is not ours.
+
+    The provider has answered, so its count of failures in a row starts over (see `images.circuits`).
+    """
+    if len(output.data) > HASHED_HERE_BYTES_MAX:
+        hashed = await asyncio.to_thread(hashlib.sha256, output.data)
+    else:
+        hashed = hashlib.sha256(output.data)
+    digest = hashed.digest()
     row = await connection.fetchrow(
         COMPLETE, job_id, attempt, output.mime_type, output.width, output.height, digest, output.data
     )  # fmt: skip
