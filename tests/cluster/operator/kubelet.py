@@ -35,6 +35,7 @@ GRACE_SECONDS = 5.0
 MESSAGE_CHARS = 2048
 """A kubelet's: so much of the log's end becomes the message of a container that failed."""
 BEGINS = ("Pending", "")
+ENDED = ("Succeeded", "Failed")
 
 
 class NotThere(Exception):
@@ -98,11 +99,20 @@ class Kubelet:
         there = {pod["metadata"]["name"]: pod for pod in listed}
         deleted = {name for name, pod in there.items() if pod["metadata"].get("deletionTimestamp")}
         await self._end([name for name in self._pods if name not in there or name in deleted])
+        for name in deleted:
+            await self._tell_deleted(there[name])
         for name, pod in there.items():
             phase = pod.get("status", {}).get("phase", "")
             new = name not in self._pods and name not in deleted and phase in BEGINS
             if new and self._begins.is_set():
                 self._pods[name] = asyncio.create_task(self._run(pod), name=f"pod {name}")
+
+    async def _tell_deleted(self, pod: Json) -> None:
+        """A pod that is deleted before its end has failed. Until somebody says so, the Job
+        controller keeps it, and with it the namespace."""
+        if pod.get("status", {}).get("phase", "") not in ENDED:
+            ended = {"exitCode": 128 + signal.SIGKILL, "reason": "Error", "finishedAt": _now()}
+            await self._tell(pod, "Failed", {"terminated": ended})
 
     async def _end(self, names: list[str]) -> None:
         tasks = [self._pods.pop(name) for name in names]

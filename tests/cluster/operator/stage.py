@@ -54,6 +54,7 @@ RARELY: Json = {"periodSeconds": 2_678_400}
 """A schedule that runs once when its resource is new, and then not before the test is over."""
 SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
 LOG_CHARS = 3000
+NAMESPACE_DELETED_WITHIN = "--timeout=60s"
 _numbers = itertools.count()
 
 
@@ -230,6 +231,14 @@ class Stage:
         async with self.pool.acquire() as connection:
             report = await audit(connection)
         assert report.violations == ()
+
+    async def delete_namespace(self) -> None:
+        """Delete the namespace with all that is in it, and see that nothing holds it."""
+        try:
+            await self.kubectl("delete", "namespace", self.namespace, NAMESPACE_DELETED_WITHIN)
+        except KubectlRefused as refused:
+            held = await self.kubectl.json("get", "namespace", self.namespace)
+            raise AssertionError(f"{refused.said}\n{json.dumps(held['status'])}") from None
 
     async def deployment(self, name: str, *, replicas: int) -> None:
         """A Deployment that says it has all its pods; there is no controller for it here."""

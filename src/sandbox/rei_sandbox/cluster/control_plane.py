@@ -54,6 +54,7 @@ class ControlPlane:
         self._etcd = Server("etcd", folder=self.folder)
         self._api = Server("kube-apiserver", folder=self.folder)
         self._controller_manager = Server("kube-controller-manager", folder=self.folder)
+        self._api_command: list[str] = []
 
     def start(self) -> Self:
         """Start all of it and wait until it is ready; raises `ServiceError`."""
@@ -78,6 +79,14 @@ class ControlPlane:
         for server in reversed(self._servers):
             server.kill()
         shutil.rmtree(self._data, ignore_errors=True)
+
+    def kill_api_server(self) -> None:
+        """kill -9 for the API server alone; everybody else stays, and finds nobody."""
+        self._api.kill()
+
+    def start_api_server(self) -> None:
+        """Start it again at its old address, on what etcd has kept."""
+        self._api.start(self._api_command)
 
     def ended(self) -> Server | None:
         """A server that has ended by itself, if there is one."""
@@ -110,7 +119,8 @@ class ControlPlane:
         self._etcd.start([str(self._programs.etcd), *self._etcd_options(etcd_url)])
         self._etcd.wait_ready(lambda: _answers(f"{etcd_url}/health"), until=until)
         options = self._api_options(etcd_url, api_url, authority=authority, signing=signing)
-        self._api.start([str(self._programs.kube_apiserver), *options])
+        self._api_command = [str(self._programs.kube_apiserver), *options]
+        self._api.start(self._api_command)
         self._api.wait_ready(lambda: ask("/readyz"), until=until)
         options = self._controller_options(api_url, authority=authority, signing=signing)
         self._controller_manager.start([str(self._programs.kube_controller_manager), *options])
