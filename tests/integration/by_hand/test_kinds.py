@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,23 +89,35 @@ async def old_rows(pool: Pool) -> None:
     )
 
 
-async def paid_topup(pool: Pool, server: Running) -> None:
-    """A top-up that was paid, and whose notification never came."""
+@asynccontextmanager
+async def yookassa_client(server: Running) -> AsyncIterator[YooKassaClient]:
     client = YooKassaClient(
         shop_id="100500",
         secret_key="test_sandbox_secret_key",
         base_url=f"{server.url}/yookassa/v3",
     )
     try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def pay(server: Running, provider_payment_id: str) -> None:
+    """What the payer does on the pay page."""
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as browser:
+        answer = await browser.post(f"/pay/{provider_payment_id}", data={"action": "pay"})
+        assert answer.status_code < 400
+
+
+async def paid_topup(pool: Pool, server: Running) -> None:
+    """A top-up that was paid, and whose notification never came."""
+    async with yookassa_client(server) as client:
         payment = await service.start_topup(
             pool, client, user_id=1, chat_id=1, amount_kopecks=20_000, request_key="k",
             terms=service.TopUpTerms(return_url="https://t.me/rei", description="Top-up"),
         )  # fmt: skip
-    finally:
-        await client.aclose()
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as browser:
-        answer = await browser.post(f"/pay/{payment.provider_payment_id}", data={"action": "pay"})
-        assert answer.status_code < 400
+    assert payment.provider_payment_id is not None
+    await pay(server, payment.provider_payment_id)
     await pool.execute("UPDATE payments SET created_at = now() - interval '1 hour'")
 
 
@@ -303,3 +316,33 @@ async def fetchval(url: str, statement: str) -> object:
         return await connection.fetchval(statement)
     finally:
         await connection.close()
+
+
+async def test_a_dry_run_of_a_reconciliation_counts_what_the_run_then_does(
+    shop: Shop, run: Here, database_url: str, yookassa: Running
+) -> None:
+    await shop.customer()
+    await paid_topup(shop.pool, yookassa)
+    async with yookassa_client(yookassa) as client:
+        # Paid for nobody here; and one of ours that was refunded in the merchant's profile.
+        stranger = await client.create(
+            idempotence_key="s", amount_kopecks=7_700, description="?",
+            return_url="https://t.me/rei", metadata={},
+        )  # fmt: skip
+        await pay(yookassa, stranger.id)
+        assert (await run([RECONCILIATION]))[0]["amount_kopecks"] == 20_000
+        provider_id = await shop.pool.fetchval("SELECT provider_payment_id FROM payments")
+        await client.refund(
+            provider_id, idempotence_key="r", amount_kopecks=5_000, description="by hand"
+        )
+    before = await whole(database_url)
+    [seen] = await run([RECONCILIATION], dry_run=True)
+    assert await whole(database_url) == before
+    notes = " ".join(seen["notes"]).replace("\xa0", " ")
+    assert seen["changed"] == 1
+    assert "refunds of 50 ₽ that YooKassa has carried out" in notes
+    assert "1 succeeded payments are unknown here" in notes
+    [done] = await run([RECONCILIATION])
+    assert (done["changed"], done["amount_kopecks"]) == (1, -5_000)
+    assert any(line.startswith("unknown payment") for line in done["lines"])
+    assert await shop.balance() == 15_000

@@ -260,6 +260,11 @@ def _lines(result: RunResult, detail: dict[str, object]) -> list[str]:
         lines.append(
             f"unknown payment {one['provider_payment_id']}, {amount}, of {one['created_at']}"
         )
+    for one in _list(detail, "unbooked"):
+        lines.append(  # noqa: PERF401 - one kind of line after the other
+            f"refund {one['provider_refund_id']}, {format_rubles(one['amount_kopecks'])}, is not "
+            f"debited: {one['problem']}"
+        )
     if accounts := detail.get("accounts_kopecks"):
         assert isinstance(accounts, dict)
         sums = (f"{name} {format_rubles(kopecks)}" for name, kopecks in accounts.items())
