@@ -6,12 +6,15 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pyrage
 import pytest
 
-from rei_core.db import Pool, create_pool
+from rei_core.db import Connection, Pool, create_pool
+from rei_core.ledger.audit import audit
+from rei_core.ledger.queries import balance_kopecks
 from rei_core.ledger.service import adjust
 from rei_core.maintenance.backups import databases
 from rei_core.maintenance.backups.encryption import Identities
@@ -32,6 +35,8 @@ from rei_core.maintenance.backups.restore import (
 from rei_core.maintenance.backups.storage import Storage
 from rei_core.maintenance.backups.tools import database_of, named
 from rei_core.maintenance.backups.verify import ScratchServer, maintenance, verify_by_restoring
+from rei_core.payments import queries
+from rei_core.users import queries as users
 
 from .conftest import BackUp, databases_like, everything_in, execute, until
 from .customers import Customers
@@ -104,7 +109,10 @@ async def test_the_old_database_is_kept_and_the_restored_one_takes_its_place(
 
     restored = await in_place(storage, manifest.id, database_url, hooks=witness.hooks)
 
-    assert await everything_in(database_url) == as_backed_up
+    as_restored = await everything_in(database_url)
+    begun_since = set(as_restored.pop("payments")) - set(as_backed_up.pop("payments"))
+    assert as_restored == as_backed_up
+    assert len(begun_since) == 1, "a top-up since then, which waits to be settled"
     assert restored.audit.consistent
     assert restored.kept_as is not None
     assert await everything_in(named(database_url, restored.kept_as)) == as_it_was
@@ -241,6 +249,63 @@ async def test_customers_who_never_stop_do_not_keep_it_from_being_swapped(
         await asyncio.gather(*insisting)
     assert restored.audit.consistent
     del customers
+
+
+@pytest.mark.usefixtures("tidy")
+async def test_a_top_up_that_was_begun_after_the_backup_can_still_be_credited_and_once(
+    take: BackUp, storage: Storage, pool: Pool, database_url: str
+) -> None:
+    """Also of somebody who came after it. Whether it was paid, YooKassa is asked."""
+    manifest = await take()
+    async with pool.acquire() as connection, connection.transaction():
+        await users.see(connection, 99, first_name="New")
+        for number in (1, 2):
+            await queries.open_payment(
+                connection,
+                UUID(int=number),
+                user_id=99,
+                amount_kopecks=50_000,
+                request_key=f"click-{number}",
+                chat_id=99,
+            )
+            await queries.mark_pending(
+                connection,
+                UUID(int=number),
+                provider_payment_id=f"there-{number}",
+                confirmation_url=None,
+            )
+        assert await credited(connection)
+
+    for _ in range(2):
+        await in_place(storage, manifest.id, database_url, operation_id="restore-1")
+
+    again = await create_pool(database_url, application="test", size_max=2)
+    try:
+        async with again.acquire() as connection:
+            waiting = await connection.fetch("SELECT status FROM payments WHERE user_id = 99")
+            assert [row["status"] for row in waiting] == ["pending", "pending"]
+            assert await balance_kopecks(connection, 99) == 0
+            assert await credited(connection)
+            assert not await credited(connection)
+            assert await balance_kopecks(connection, 99) == 50_000
+            assert (await audit(connection)).consistent
+        await in_place(storage, manifest.id, database_url, operation_id="restore-1")
+        async with again.acquire() as connection:
+            assert await balance_kopecks(connection, 99) == 50_000
+    finally:
+        await again.close()
+
+
+async def credited(connection: Connection) -> bool:
+    """Credit the first of them, as `settle` does when YooKassa says that it was paid."""
+    done = await queries.credit(
+        connection,
+        UUID(int=1),
+        provider_payment_id="there-1",
+        amount_kopecks=50_000,
+        currency="RUB",
+    )
+    return done is not None
 
 
 @pytest.mark.usefixtures("tidy")

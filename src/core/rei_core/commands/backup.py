@@ -247,8 +247,9 @@ def _show_restored(restored: Restored) -> None:
         click.echo(f"When nobody needs it any more: {restored.how_to_drop_kept}")
         click.echo(f"It was backed up first, as {restored.safety_backup_id}.")
         click.echo(
-            "Now reconcile the payments, and compare payment_refunds of both databases: refunds "
-            "sent after the backup are not debited in the restored one."
+            "Now reconcile the payments (a PaymentReconciliation with lookbackDays that reach back "
+            "to the backup): it credits what was paid since, and debits what was refunded since. "
+            "Apply BalanceAdjustments made since then again; without an operator, by hand."
         )
 
 

@@ -41,10 +41,12 @@ from rei_operator.actions import (
 )
 from rei_operator.conditions import is_over, put
 from rei_operator.kinds.jobs import JobState, belongs_to, state_of, why_failed
+from rei_operator.kinds.recurring import told_result
 from rei_operator.manifests import JobTemplate
 
 POLL = timedelta(seconds=30)
 SOON = timedelta(seconds=3)
+MADE_AGAIN = "jobs done and BalanceAdjustments made since the backup are made once more"
 RECONCILE_KIND = "RestoreReconciliation"
 """The kind of the run that reconciles payments after a restore, in `maintenance_runs`."""
 
@@ -230,10 +232,11 @@ def _end(
     }
     message = f"restored into the database {facts.done.database}"
     if facts.done.kept_as:
-        message += f"; the one before is kept as {facts.done.kept_as}"
+        message += f"; the one before is kept as {facts.done.kept_as}; {MADE_AGAIN}"
     run = facts.reconciled
     if run is not None and run.status is RunStatus.SUCCEEDED:
         ended["payments_settled"] = run.result.changed
+        message += f"; payments and refunds since the backup: {told_result(run)}"
     elif run is not None and run.status is RunStatus.FAILED:
         message += f"; payments could not be reconciled ({run.error}), which recurs by itself"
     return (

@@ -15,14 +15,16 @@ somebody drops it. Order, and what is true if the process dies right after:
 4. restore beside, examination, audit                      a scratch database more; the next run drops it
 5. the swap, in one transaction, which marks the database  restored; 6 and 7 are left, and a repeat
                                                            under the same operation does just these
-6. `reconcile`: payments that the backup does not know     it recurs anyway (PaymentReconciliation)
+6. top-ups begun since the backup are carried over, and
+   `reconcile`: what YooKassa knows of them is settled     it recurs anyway (PaymentReconciliation)
 7. `resume`                                                done
 
 **What a backup cannot know.** Payments and refunds since then are at the provider: reconciliation
-credits the payments whose rows are in the backup, debits the refunds, and reports the payments that
-were begun after it. Jobs that were done since then are made and delivered once more, at the house's
-cost: each is charged once in the restored ledger. Adjustments by resources are made again by the
-operator. The kept old database holds all of it, and nobody writes to it any more.
+credits the payments (the rows of those that were begun since are carried over from the database
+that is put aside), and debits the refunds. Jobs that were done since then are made and delivered
+once more, at the house's cost: each is charged once in the restored ledger. Adjustments by
+resources are made again by the operator. The kept old database holds all of it, and nobody writes
+to it any more.
 
 Not restored are settings and grants of the database itself (`ALTER DATABASE … SET`, `GRANT … ON
 DATABASE`): they stay with the old one.
@@ -40,6 +42,7 @@ import structlog
 from rei_core.db import Connection
 from rei_core.ledger.audit import AuditReport
 from rei_core.maintenance.backups import databases, loading, snapshot, tools
+from rei_core.maintenance.backups.carry_over import carry_payments
 from rei_core.maintenance.backups.dump import BackupOptions, OnProgress, back_up, silent
 from rei_core.maintenance.backups.encryption import Identities, Recipients
 from rei_core.maintenance.backups.errors import (
@@ -210,6 +213,7 @@ async def restore_in_place(
                 mark = await _back_up_and_replace(
                     connection, source, database_url, options, safety_recipients
                 )
+            await _carry_over(connection, source.manifest, database_url, mark)
             problem = await _reconciled(hooks)
         finally:
             await hooks.resume()
@@ -353,6 +357,18 @@ def _kept_name(name: str) -> str:
     suffix = datetime.now(UTC).strftime(KEPT_SUFFIX)
     room = databases.NAME_BYTES_MAX - len(suffix)
     return name.encode()[:room].decode(errors="ignore") + suffix
+
+
+async def _carry_over(
+    connection: Connection, manifest: Manifest, database_url: str, mark: databases.Mark
+) -> None:
+    """Carry what only the old database knows of the customers' money, if it is still there."""
+    if mark.kept_as is not None and await databases.exists(connection, mark.kept_as):
+        await carry_payments(
+            from_url=tools.named(database_url, mark.kept_as),
+            to_url=database_url,
+            taken_at=manifest.created_at,
+        )
 
 
 async def _reconciled(hooks: Hooks) -> str | None:

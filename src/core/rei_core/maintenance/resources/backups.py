@@ -219,8 +219,10 @@ class RestoreSpec(Fields):
     in_place: InPlace | None = None
     """Replaces the database that the bot works with: it is backed up, bot and workers are stopped,
     the restored one takes its place (the old one stays under another name), the ledger is
-    audited, and payments that the backup does not know are reconciled. Give this or
-    `targetDatabase`."""
+    audited, and payments and refunds that the backup does not know are reconciled: credited and
+    debited as YooKassa knows them. BalanceAdjustments made since the backup are made again. Jobs
+    that were done since are done once more: their customers get a second picture, and are charged
+    once. Give this or `targetDatabase`."""
     timeout_seconds: Seconds = 21_600
     """A restore that is not done after so long is given up."""
 
@@ -251,7 +253,7 @@ class RestoreStatus(Status):
     consistent: bool | None = None
     """Whether the restored ledger passed its audit."""
     payments_settled: Annotated[int | None, Field(ge=0)] = None
-    """In place: how many payments, unknown to the backup, were settled afterwards."""
+    """In place: how many payments and refunds, unknown to the backup, were settled afterwards."""
     stopped_deployments: Annotated[
         Mapping[str, Annotated[int, Field(ge=0, le=100_000)]], Field(max_length=10)
     ] = {}
