@@ -46,7 +46,7 @@ class Customers:
     async def act(self, user_id: int) -> None:
         """One round of a customer: pays, orders, and sees some order end."""
         await self._top_up(user_id)
-        await self._order(user_id)
+        await self.order(user_id, key=f"order-{next(self._numbers)}")
         await self._end_a_job()
         self.rounds += 1
 
@@ -92,10 +92,11 @@ class Customers:
             )
             assert credited is not None
 
-    async def _order(self, user_id: int) -> None:
+    async def order(self, user_id: int, *, key: str) -> None:
+        """Order a picture."""
         order = Order(
             user_id=user_id,
-            idempotency_key=f"order-{next(self._numbers)}",
+            idempotency_key=key,
             model="m",
             prompt="a cat\twith a tab, a \\ and a\nnew line",
             aspect_ratio="1:1",

@@ -13,6 +13,9 @@ import pyrage
 import pytest
 
 from rei_core.db import Connection, Pool, create_pool
+from rei_core.jobs.claim_queries import claim
+from rei_core.jobs.end_queries import complete
+from rei_core.jobs.model import Job, Output
 from rei_core.ledger.audit import audit
 from rei_core.ledger.queries import balance_kopecks
 from rei_core.ledger.service import adjust
@@ -110,6 +113,8 @@ async def test_the_old_database_is_kept_and_the_restored_one_takes_its_place(
     restored = await in_place(storage, manifest.id, database_url, hooks=witness.hooks)
 
     as_restored = await everything_in(database_url)
+    assert as_restored.pop("sequences") == as_it_was["sequences"], "it numbers on from there"
+    del as_backed_up["sequences"]
     begun_since = set(as_restored.pop("payments")) - set(as_backed_up.pop("payments"))
     assert as_restored == as_backed_up
     assert len(begun_since) == 1, "a top-up since then, which waits to be settled"
@@ -294,6 +299,42 @@ async def test_a_top_up_that_was_begun_after_the_backup_can_still_be_credited_an
             assert await balance_kopecks(connection, 99) == 50_000
     finally:
         await again.close()
+
+
+@pytest.mark.usefixtures("tidy")
+async def test_a_worker_from_before_the_restore_brings_nobody_somebody_elses_picture(
+    take: BackUp, storage: Storage, customers: Customers, database_url: str
+) -> None:
+    """The number of its job is given to no other, and what it brings is refused."""
+    manifest = await take()
+    mine = await claimed(database_url, 1)
+    await in_place(storage, manifest.id, database_url)
+    theirs = await claimed(database_url, 2)
+    assert mine.id != theirs.id
+    output = Output(mime_type="image/png", width=9, height=9, data=b"a picture")
+    pool = await create_pool(database_url, application="test", size_max=2)
+    try:
+        async with pool.acquire() as connection:
+            assert not await complete(connection, mine.id, attempt=mine.attempt, output=output)
+            assert await complete(connection, theirs.id, attempt=theirs.attempt, output=output)
+            assert (await audit(connection)).consistent
+    finally:
+        await pool.close()
+    del customers
+
+
+async def claimed(url: str, user_id: int) -> Job:
+    """The newest job of a customer who has just ordered, at work."""
+    pool = await create_pool(url, application="test", size_max=2)
+    try:
+        await Customers(pool).order(user_id, key="once more")
+        async with pool.acquire() as connection, connection.transaction():
+            jobs = await claim(
+                connection, worker="w", lease_seconds=60, limit=1000, processing_max=1000
+            )
+    finally:
+        await pool.close()
+    return max((job for job in jobs if job.user_id == user_id), key=lambda job: job.id)
 
 
 async def credited(connection: Connection) -> bool:

@@ -1,11 +1,16 @@
-"""Top-ups that were begun after the backup, carried over from the database that was put aside.
+"""What is carried over from the database that is put aside, because the backup cannot know it.
 
-Their money may be at YooKassa, and without a row nobody could ever be credited with it. Only the
-question is carried, never the answer: a top-up that was credited there comes as one that waits, and
-whoever settles it asks YooKassa, and credits once. Carrying again changes nothing.
+**Where numbering stands.** A job that was accepted after the backup has a number that the restored
+database would give a second time, to somebody else's job. A worker that is still at the first would
+then bring its picture, under a token that fits, to the wrong customer.
 
-The database that was put aside may be what was wrong. One that cannot be read stops nothing: the
-payments are then reported as unknown by the reconciliation.
+**Top-ups** that were begun after the backup. Their money may be at YooKassa, and without a row
+nobody could ever be credited with it. Only the question is carried, never the answer: a top-up that
+was credited there comes as one that waits, and whoever settles it asks YooKassa, and credits once.
+Carrying again changes nothing.
+
+The database that was put aside may be what was wrong. One whose top-ups cannot be read stops
+nothing: the payments are then reported as unknown by the reconciliation.
 """
 
 from __future__ import annotations
@@ -78,6 +83,35 @@ async def carry_payments(*, from_url: str, to_url: str, taken_at: datetime) -> i
     if carried:
         log.warning("restore.payments_carried_over", payments=carried)
     return carried
+
+
+SEQUENCES = """
+SELECT format('%I.%I', schemaname, sequencename) AS name, last_value
+FROM pg_sequences
+WHERE last_value IS NOT NULL
+ORDER BY 1
+"""
+
+ADVANCE = """
+SELECT setval(sequence, greatest($2::bigint, coalesce(pg_sequence_last_value(sequence), 0)))
+FROM to_regclass($1) AS sequence
+WHERE sequence IS NOT NULL
+"""
+
+
+async def carry_numbering(*, from_url: str, to_url: str) -> None:
+    """Let the restored database number on from where the living one is; raises `DatabaseUnfit`."""
+    source = await _connect(from_url)
+    try:
+        target = await _connect(to_url)
+        try:
+            with snapshot.naming_errors(tools.server_of(from_url)):
+                for row in await source.fetch(SEQUENCES):
+                    await target.execute(ADVANCE, row["name"], row["last_value"])
+        finally:
+            target.terminate()
+    finally:
+        source.terminate()
 
 
 async def _connect(url: str) -> Connection:

@@ -42,7 +42,7 @@ import structlog
 from rei_core.db import Connection
 from rei_core.ledger.audit import AuditReport
 from rei_core.maintenance.backups import databases, loading, snapshot, tools
-from rei_core.maintenance.backups.carry_over import carry_payments
+from rei_core.maintenance.backups.carry_over import carry_numbering, carry_payments
 from rei_core.maintenance.backups.dump import BackupOptions, OnProgress, back_up, silent
 from rei_core.maintenance.backups.encryption import Identities, Recipients
 from rei_core.maintenance.backups.errors import (
@@ -340,6 +340,7 @@ async def _replace(
                 f"The database {name} was not touched. Restore into a new one to look at it",
             )
         assert mark.kept_as is not None
+        await carry_numbering(from_url=hold.database_url, to_url=fresh_url)
         await hold.fence.require_standing()
         await databases.swap_in(
             hold.connection,
