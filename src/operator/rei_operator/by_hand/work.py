@@ -392,7 +392,7 @@ def _told_restore(restored: Restored) -> tuple[tuple[str, ...], dict[str, object
         )
         lines += [
             kept,
-            "compare payment_refunds of both: refunds sent after the backup are not debited here",
+            "reconcile the payments: what was paid or refunded after the backup is settled by that",
         ]
     return tuple(lines), {
         "database": restored.database,
