@@ -28,11 +28,13 @@ PLACES: Final = frozenset(
         "database-marked",
         "loaded",
         "examined",
-        # In its place: the first three are inside of one transaction
+        # In its place: the three before "swapped" are inside of one transaction
+        "numbering-carried",
         "renamed-aside",
         "renamed-in",
         "marked",
         "swapped",
+        "payments-carried",
         # Deleting
         "intent-stored",
         "object-deleted",

@@ -341,6 +341,7 @@ async def _replace(
             )
         assert mark.kept_as is not None
         await carry_numbering(from_url=hold.database_url, to_url=fresh_url)
+        reach("numbering-carried")
         await hold.fence.require_standing()
         await databases.swap_in(
             hold.connection,
@@ -370,6 +371,7 @@ async def _carry_over(
             to_url=database_url,
             taken_at=manifest.created_at,
         )
+        reach("payments-carried")
 
 
 async def _reconciled(hooks: Hooks) -> str | None:
