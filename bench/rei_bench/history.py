@@ -2,7 +2,7 @@
 
 Every job was begun by three updates, charged, captured, and its picture delivered. The rows are of
 all ages, the oldest first, `DAYS` slices of a day each; a policy that keeps a day less removes the
-next slice.
+next slice. Prompts and Telegram's file ids differ, as in life: a dump is not all repetition.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ INSERT INTO jobs (user_id, idempotency_key, status, model, prompt, aspect_ratio,
                   price_kopecks, attempt, attempts_max, deadline_at, chat_id, created_at,
                   started_at, finished_at)
 SELECT 1 + n % {USERS}, 'draft:-' || n, 'completed', '{orders.MODEL}',
-       '{orders.TEXTS["prompt"]}', '1:1', '1K', {orders.PRICE_KOPECKS}, 1, 4,
-       at, 1 + n % {USERS}, at, at, at
+       '{orders.TEXTS["prompt"]}, ' || encode(sha512(n::text::bytea), 'hex'), '1:1', '1K',
+       {orders.PRICE_KOPECKS}, 1, 4, at, 1 + n % {USERS}, at, at, at
 FROM (SELECT n, {_AGE} AS at FROM generate_series(0, {{jobs}} - 1) AS n) AS job
 ORDER BY n;
 
@@ -53,8 +53,9 @@ WHERE balances.user_id = spent.user_id;
 
 INSERT INTO job_outputs (job_id, mime_type, width, height, size_bytes, sha256, photo_file_id,
                          document_file_id, stored_at)
-SELECT id, 'image/png', 1024, 1024, 1500000, sha256(id::text::bytea), 'photo-' || id,
-       'document-' || id, finished_at
+SELECT id, 'image/png', 1024, 1024, 1500000, sha256(id::text::bytea),
+       translate(encode(sha512(('photo-' || id)::bytea), 'base64'), E'\n', ''),
+       translate(encode(sha512(('document-' || id)::bytea), 'base64'), E'\n', ''), finished_at
 FROM jobs
 ORDER BY id;
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rei_bench import customers, history, psql
 from rei_bench.figures import Bound
 from rei_bench.plan import Case, Contender, Row, Sample, Scale, Wanted
-from rei_bench.policies import run_policy
+from rei_bench.policies import Ran, run_policy
 from rei_bench.stage import BenchError, Stage
 from rei_core.maintenance.resources.jobs import JobRetentionPolicySpec
 from rei_core.maintenance.retention.service import sorts
@@ -44,8 +44,8 @@ def cases(stage: Stage, scale: Scale) -> Iterator[Sequence[Case]]:
                 f"p99 of {customers.ORDERS_PER_SECOND} orders a second, "
                 f"pauses of {USUAL.pause_milliseconds} ms",
                 alone=lambda: shop.noticed(lambda: time.sleep(alone_seconds)),
-                psql=lambda: shop.noticed(lambda: shop.remove_by_psql(paused=True)),
-                rei=lambda: shop.noticed(lambda: shop.remove_by_rei(paused=True)),
+                psql=lambda: shop.noticed(shop.paused_psql),
+                rei=lambda: shop.noticed(lambda: shop.run(paused=True)),
             ),
         ]
 
@@ -62,7 +62,7 @@ class _Shop:
         return self._measured(self.remove_by_psql)
 
     def by_rei(self) -> Sample:
-        sample = self._measured(self.remove_by_rei)
+        sample = self._measured(lambda: self.run().seconds)
         self.check()
         return sample
 
@@ -83,17 +83,19 @@ class _Shop:
         self._stage.postgres.psql("ANALYZE", database=self._database)  # as autovacuum does
         self._stage.audit(self._database)
 
-    def remove_by_rei(self, *, paused: bool = False) -> float:
-        """The next days, through the policy; the seconds it took."""
+    def run(self, *, paused: bool = False) -> Ran:
+        """The next days, through the policy."""
         days = self._next()
         spec = {
             "periodSeconds": 60,
             **_kept(days),
             "pauseMilliseconds": USUAL.pause_milliseconds if paused else 0,
         }
-        return run_policy(
-            self._stage, "JobRetentionPolicy", spec, database=self._database
-        ).seconds  # fmt: skip
+        return run_policy(self._stage, "JobRetentionPolicy", spec, database=self._database)
+
+    def paused_psql(self) -> None:
+        """As the policy does it by default."""
+        self.remove_by_psql(paused=True)
 
     def remove_by_psql(self, *, paused: bool = False) -> float:
         """The next days, by the policy's own statements; the seconds it took."""

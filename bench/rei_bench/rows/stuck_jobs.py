@@ -12,7 +12,7 @@ from rei_bench import customers, history, orders, psql
 from rei_bench.figures import Bound
 from rei_bench.pgbench import script_of
 from rei_bench.plan import Case, Contender, Row, Sample, Scale, Wanted
-from rei_bench.policies import run_policy
+from rei_bench.policies import Ran, run_policy
 from rei_bench.stage import USERS, BenchError, Stage
 from rei_core.jobs.end_queries import FAIL_STUCK
 from rei_core.maintenance.resources.jobs import StuckJobPolicySpec
@@ -119,8 +119,8 @@ def cases(stage: Stage, scale: Scale) -> Iterator[Sequence[Case]]:
             customers.case(
                 f"p99 of {customers.ORDERS_PER_SECOND} orders a second",
                 alone=lambda: sweep.noticed(lambda database: time.sleep(alone_seconds)),
-                psql=lambda: sweep.noticed(partial(sweep.by_psql, batch=USUAL)),
-                rei=lambda: sweep.noticed(partial(sweep.by_rei, batch=USUAL)),
+                psql=lambda: sweep.noticed(partial(sweep.run_psql, batch=USUAL)),
+                rei=lambda: sweep.noticed(partial(sweep.run, batch=USUAL)),
             ),
         ]
 
@@ -152,26 +152,34 @@ class _Sweep:
             self._check(database)
         return Sample(self.jobs / seconds, {"seconds": seconds})
 
-    def noticed(self, work: Callable[[str], object]) -> Sample:
+    def noticed(self, work: Callable[[str], Ran | None]) -> Sample:
         """The p99 of orders while `work` goes on in their database."""
         with self._stage.database(self._template) as database:
             sample = customers.orders_beside(self._stage, database, lambda: work(database))
+            self._stage.postgres.psql("ANALYZE", database=database)
             self._stage.audit(database)
         return sample
 
     def by_rei(self, database: str, *, batch: int) -> float:
+        return self.run(database, batch=batch).seconds
+
+    def run(self, database: str, *, batch: int) -> Ran:
+        """One run of the policy."""
         spec = {
             "periodSeconds": 60,
             "timeoutSeconds": TIMEOUT_SECONDS,
             "batchSize": batch,
             "maxPerRun": self.jobs,
         }
-        return run_policy(self._stage, "StuckJobPolicy", spec, database=database).seconds
+        return run_policy(self._stage, "StuckJobPolicy", spec, database=database)
 
     def by_psql(self, database: str, *, batch: int) -> float:
         batches = itertools.repeat(BATCH, -(-self.jobs // batch))
         lines = itertools.chain([FIRST, f"\\set limit {batch}\n"], batches)
         return psql.run(self._stage, lines, database=database)
+
+    def run_psql(self, database: str, *, batch: int) -> None:
+        self.by_psql(database, batch=batch)
 
     def at_once(self, database: str) -> float:
         return psql.run(self._stage, [_LEAST], database=database)
