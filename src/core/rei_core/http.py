@@ -1,15 +1,31 @@
-"""What the clients of foreign HTTP services have in common: bounded reading, and no trust in types."""
+"""What the clients of foreign HTTP services have in common: bounded reading, and no trust in types.
+
+A foreign answer takes the memory of its bound and no more, whatever it claims to be. So it is
+unpacked here, a bounded piece at a time: httpx unpacks whatever has come at once, in as many layers
+as the answer names, and then a kilobyte on the wire is gigabytes in the process.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final
 
 import httpx
 
 from rei_core.errors import ConfigurationError
 
 Json = dict[str, Any]
+
+ACCEPT_ENCODING: Final = "gzip"
+"""What `read_body` can unpack: to be asked for by every client that reads with it."""
+NODES_MAX: Final = 200_000
+"""Of one JSON answer. An empty list takes three bytes on the wire and seventy in the process; a page
+of a hundred payments has some thousands, and a picture is one node, however large."""
+PIECE_BYTES_MAX: Final = 256 * 1024
+"""Unpacked at a time: a kilobyte on the wire may be a megabyte."""
+_GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 def checked_url(base_url: str, *, setting: str) -> str:
@@ -25,18 +41,66 @@ def checked_url(base_url: str, *, setting: str) -> str:
     return base_url.rstrip("/")
 
 
-async def read_body(response: httpx.Response, *, bytes_max: int) -> tuple[bytes, bool]:
-    """(the body of a streamed answer, up to `bytes_max`; whether that is all of it)"""
+async def read_body(response: httpx.Response, *, bytes_max: int) -> tuple[bytearray, bool]:
+    """(the body of a streamed answer, unpacked, up to `bytes_max`; whether that is all of it)
+
+    Raises `httpx.DecodingError` for a compression that was not asked for, is broken or ends early.
+    """
+    gzip = _gzip_of(response.headers.get("content-encoding", ""))
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > bytes_max:
-            return bytes(body[:bytes_max]), False
-    return bytes(body), True
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:  # as it came over the wire
+        for piece in gzip.unpack(chunk) if gzip else (chunk,):
+            body += piece
+            if len(body) > bytes_max:
+                del body[bytes_max:]  # no second copy
+                return body, False
+    if gzip is not None and not gzip.ended:
+        raise httpx.DecodingError("the compressed answer ends early")
+    return body, True
 
 
-def object_of(body: bytes) -> Json | None:
-    """The JSON object in a body; None if there is none."""
+class _Gzip:
+    """Unpacks gzip, no more of it than is asked for."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(_GZIP)
+        self._begun = False
+
+    def unpack(self, chunk: bytes) -> Iterator[bytes]:
+        """What the chunk holds, in pieces of `PIECE_BYTES_MAX` at the most."""
+        self._begun = self._begun or chunk != b""
+        full = True
+        while chunk or full:
+            try:
+                piece = self._zlib.decompress(chunk, PIECE_BYTES_MAX)
+            except zlib.error as error:
+                raise httpx.DecodingError("the compression is broken") from error
+            if self._zlib.unused_data:  # zlib would go on collecting it
+                raise httpx.DecodingError("the compressed answer goes on behind its end")
+            yield piece
+            chunk, full = self._zlib.unconsumed_tail, len(piece) == PIECE_BYTES_MAX
+
+    @property
+    def ended(self) -> bool:
+        return self._zlib.eof or not self._begun
+
+
+def _gzip_of(encoding: str) -> _Gzip | None:
+    """What unpacks an answer of this Content-Encoding; None if it is not packed."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip":
+            return _Gzip()
+    raise httpx.DecodingError("the answer is compressed in a way that was not asked for")
+
+
+def object_of(body: bytes | bytearray) -> Json | None:
+    """The JSON object in a body; None if there is none, or one of more than `NODES_MAX` nodes."""
+    # Before each node but the first of a list or an object stands a comma.
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > NODES_MAX:
+        return None
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

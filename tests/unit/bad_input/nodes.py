@@ -15,14 +15,15 @@ STRANGE: tuple[Any, ...] = (
 
 def damaged(value: Any) -> Iterator[tuple[Path, Any]]:
     """(where, the whole with that place damaged), for each place and each strange value."""
-    for path in _paths(value):
+    for path in paths(value):
         for strange in STRANGE:
-            yield path, _with(value, path, strange)
+            yield path, replaced(value, path, strange)
         if path:
-            yield path, _without(value, path)
+            yield path, removed(value, path)
 
 
-def _paths(value: Any, at: Path = ()) -> Iterator[Path]:
+def paths(value: Any, at: Path = ()) -> Iterator[Path]:
+    """Where there is a node, the whole being the first."""
     yield at
     items: Any = ()
     if isinstance(value, dict):
@@ -30,10 +31,11 @@ def _paths(value: Any, at: Path = ()) -> Iterator[Path]:
     elif isinstance(value, list):
         items = enumerate(value)
     for key, inner in items:
-        yield from _paths(inner, (*at, key))
+        yield from paths(inner, (*at, key))
 
 
-def _with(value: Any, path: Path, strange: Any) -> Any:
+def replaced(value: Any, path: Path, strange: Any) -> Any:
+    """A copy with another value in that place."""
     if not path:
         return strange
     whole = copy.deepcopy(value)
@@ -41,7 +43,8 @@ def _with(value: Any, path: Path, strange: Any) -> Any:
     return whole
 
 
-def _without(value: Any, path: Path) -> Any:
+def removed(value: Any, path: Path) -> Any:
+    """A copy without that place."""
     whole = copy.deepcopy(value)
     del _holder(whole, path)[path[-1]]
     return whole

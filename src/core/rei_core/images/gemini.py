@@ -19,7 +19,7 @@ from urllib.parse import quote
 import httpx
 
 from rei_core.errors import ConfigurationError, FailureClass, ImageProviderError
-from rei_core.http import checked_url, read_body, without_secret
+from rei_core.http import ACCEPT_ENCODING, checked_url, read_body, without_secret
 from rei_core.images import gemini_answers
 from rei_core.images.port import GeneratedImage, ImageRequest
 from rei_core.logs import MASK
@@ -54,7 +54,7 @@ class GeminiClient:
         tls = httpx.create_ssl_context()
         self._clients = [
             httpx.AsyncClient(
-                headers={"x-goog-api-key": api_key, "accept-encoding": "gzip"},
+                headers={"x-goog-api-key": api_key, "accept-encoding": ACCEPT_ENCODING},
                 timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS_MAX),
                 limits=LIMITS,
                 verify=tls,
@@ -98,7 +98,7 @@ class GeminiClient:
 
     async def _call(
         self, method: str, url: str, content: bytes | None, *, seconds_max: float
-    ) -> bytes:
+    ) -> bytearray:
         """The body of an answer with HTTP 200; raises for every other one."""
         try:
             async with asyncio.timeout(seconds_max):
@@ -114,7 +114,7 @@ class GeminiClient:
             unavailable = ImageProviderError(FailureClass.RETRY_LATER, "unavailable", detail)
             raise self._masked(unavailable) from error
 
-    async def _exchange(self, method: str, url: str, content: bytes | None) -> bytes:
+    async def _exchange(self, method: str, url: str, content: bytes | None) -> bytearray:
         headers = {"content-type": "application/json"} if content is not None else None
         client = next(self._turns)
         async with client.stream(method, url, content=content, headers=headers) as response:

@@ -56,7 +56,7 @@ _PER_DAY = re.compile(r"per[ _-]?day", re.IGNORECASE)
 _LIMIT_ZERO = re.compile(r"\blimit: 0(?![0-9]|\.[0-9])")
 
 
-def picture(body: bytes) -> GeneratedImage:
+def picture(body: bytes | bytearray) -> GeneratedImage:
     """The picture in an answer with HTTP 200; raises `ImageProviderError` if there is none.
 
     Unpacks it, so it takes up to a second: call it in a thread.
@@ -79,7 +79,7 @@ def picture(body: bytes) -> GeneratedImage:
     raise _without_picture(answer, candidates, parts)
 
 
-def model_name(body: bytes) -> str:
+def model_name(body: bytes | bytearray) -> str:
     """The name in a model's description; raises `ImageProviderError` if it is none."""
     answer = object_of(body) or {}
     name = answer.get("name")
@@ -88,7 +88,7 @@ def model_name(body: bytes) -> str:
     return name
 
 
-def refusal(status: int, body: bytes, *, retry_after: str = "") -> ImageProviderError:
+def refusal(status: int, body: bytes | bytearray, *, retry_after: str = "") -> ImageProviderError:
     """The error of an answer that is not HTTP 200; `retry_after` is the header, if there was one."""
     error = dict_of((object_of(body) or {}).get("error"))
     failure, code = _classified(status, error)

@@ -295,6 +295,8 @@ async def _open(
 
 async def _apply(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlement:
     _compare(payment, remote)
+    if remote.status == "succeeded" and remote.refunded_kopecks > 0:
+        return await _refunded_there(pool, payment, remote)
     async with pool.acquire() as connection:
         if remote.status == "succeeded":
             credited = await queries.credit(
@@ -331,11 +333,28 @@ async def _apply(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlem
     return Settlement(now, credited_now=False)
 
 
+async def _refunded_there(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlement:
+    """Credit nothing: of what was not credited, somebody has sent money back by hand."""
+    async with pool.acquire() as connection:
+        now = await queries.find(connection, payment.id)
+    assert now is not None
+    if now.status is PaymentStatus.SUCCEEDED:  # credited meanwhile, and refunded by us
+        return Settlement(now, credited_now=False)
+    raise PaymentMismatch(
+        payment_id=str(payment.id),
+        field="refunded_amount",
+        ours="0",
+        theirs=str(remote.refunded_kopecks),
+    )
+
+
 def _compare(payment: Payment, remote: RemotePayment) -> None:
     """Refuse to go on if the provider's payment is not the one we asked for."""
+    ours = str(payment.id)
     pairs = [
         ("amount", str(payment.amount_kopecks), str(remote.amount_kopecks)),
         ("currency", payment.currency, remote.currency),
+        (METADATA_KEY, ours, remote.metadata.get(METADATA_KEY, ours)),
     ]
     if payment.provider_payment_id is not None:
         pairs.append(("id", payment.provider_payment_id, remote.id))

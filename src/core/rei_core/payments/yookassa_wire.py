@@ -77,6 +77,11 @@ def payment_of(answer: Any) -> RemotePayment:
     return _read(_payment, answer, what="payment")
 
 
+def shop_of(answer: Any) -> str:
+    """The id of the shop that gets the money of a payment; empty if the answer does not say."""
+    return text_of(dict_of(dict_of(answer).get("recipient")).get("account_id"))
+
+
 def refund_of(answer: Any) -> RemoteRefund:
     """The refund in an answer; raises `PaymentOutcomeUnknown`."""
     return _read(_refund, answer, what="refund")
@@ -124,6 +129,8 @@ def _payment(answer: Json) -> RemotePayment:
     model = PaymentResponse(_picked(answer, _PAYMENT_FIELDS))
     amount_kopecks, currency = _amount_of(answer["amount"])
     refunded = answer.get("refunded_amount")
+    if model.status == "succeeded" and answer.get("paid", True) is not True:
+        raise ValueError("succeeded, and not paid")
     return RemotePayment(
         id=_id_of(model.id),
         status=_one_of(model.status, get_args(RemoteStatus)),
