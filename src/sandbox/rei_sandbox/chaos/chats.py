@@ -24,14 +24,14 @@ class Chats:
     """The bot's messages by chat and id."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
-        self.delivered = 0
-        """Messages that are deliveries, copies of them included."""
+        self.delivered: set[tuple[int, int]] = set()
+        """(chat, message) of all deliveries, copies of them included."""
         self._http = http
         self._messages: defaultdict[int, dict[int, Seen]] = defaultdict(dict)
         self._news: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def listen(self) -> None:
-        """Read events until cancelled; after a gap the chats are loaded again where asked for."""
+        """Read events until cancelled; after a gap the chats are loaded again."""
         while True:
             with contextlib.suppress(httpx.HTTPError):
                 await self._read()
@@ -42,19 +42,29 @@ class Chats:
         async with self._http.stream("GET", EVENTS, timeout=timeout) as answer:
             async for line in answer.aiter_lines():
                 if line.startswith("data:"):
-                    self._take(json.loads(line[5:]))
+                    await self._take(json.loads(line[5:]))
 
-    def _take(self, event: dict[str, Any]) -> None:
-        if event.get("event") not in {"message", "edit"}:
-            return
-        self._keep(
-            int(event["user_id"]), seen_of(event["message"]), new=event["event"] == "message"
-        )
+    async def _take(self, event: dict[str, Any]) -> None:
+        match event.get("event"):
+            case "snapshot":  # a stream begins, or has lost something: nobody tells it again
+                for user in event["users"]:
+                    await self._load(int(user["id"]))
+            case "message" | "edit" as kind:
+                new = kind == "message"
+                self._keep(int(event["user_id"]), seen_of(event["message"]), new=new)
+
+    async def _load(self, user_id: int) -> None:
+        """The chat as it is; a message that was edited was no news, or its news were told before."""
+        answer = await self._http.get(f"/_sandbox/telegram/users/{user_id}/messages")
+        answer.raise_for_status()
+        for message in answer.json()["messages"]:
+            self._keep(user_id, seen_of(message), new="edit_date" not in message)
 
     def _keep(self, user_id: int, message: Seen, *, new: bool) -> None:
         if not message.from_bot:
             return
-        self.delivered += new and _is_delivery(message)
+        if _is_picture(message) or (new and _is_news(message)):
+            self.delivered.add((user_id, message.message_id))
         chat = self._messages[user_id]
         chat[message.message_id] = message
         while len(chat) > MESSAGES_MAX:
@@ -90,7 +100,12 @@ class Chats:
                     await self._news[user_id].wait()
 
 
-def _is_delivery(message: Seen) -> bool:
-    """What the worker sends, each once if all goes well: picture, original, bad and good news."""
-    news = message.text.startswith(("😔", "✅ Зачислено", "✖️ Платёж"))
-    return message.photo is not None or message.document is not None or news
+# What the worker sends, each once if all goes well. A card that was edited may read as news do.
+
+
+def _is_picture(message: Seen) -> bool:
+    return message.photo is not None or message.document is not None
+
+
+def _is_news(message: Seen) -> bool:
+    return message.text.startswith(("😔", "✅ Зачислено", "✖️ Платёж"))

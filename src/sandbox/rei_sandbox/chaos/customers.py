@@ -2,6 +2,10 @@
 
 A customer never gives up on what must come: an answer that is late is waited for, and what never
 comes is counted. What they did is remembered (`Deeds`), to be held against the database at the end.
+
+The stand-ins are no part of what is tried: a request to one that fails is made again a few times and
+counted, and one that fails every time leaves the step undone, which is counted too. It ends nobody's
+run, but the report says that less was tried than was promised.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ ANSWER_SECONDS_MAX: Final = 90.0
 END_SECONDS_MAX: Final = 90.0
 PAUSED_SECONDS: Final = 1.0
 TRIES_MAX: Final = 12
+REQUEST_TRIES_MAX: Final = 4
+REQUEST_AGAIN_SECONDS: Final = 0.2
 TOPUP_LABEL: Final = "200 ₽"
 DRAW: Final = "Нарисовать за"
 AGAIN: Final = "Попробовать ещё раз"
@@ -39,9 +45,11 @@ class Deeds:
 
     counts: Counter[str] = field(default_factory=Counter)
     pressed: set[tuple[int, int]] = field(default_factory=set)
-    """(user, message) of every order that was confirmed by a click."""
+    """(user, message) of every order that was confirmed by a click which Telegram took."""
     refused: set[tuple[int, int]] = field(default_factory=set)
     """Those whose card said why there is no job."""
+    undone: int = 0
+    """Steps that no stand-in took, however often it was asked."""
 
 
 class Customer:
@@ -86,7 +94,8 @@ class Customer:
             return
         self._deeds.counts["topups"] += 1
         action = "decline" if self._rng.random() < 0.05 else "pay"
-        await self._http.post(bill.button("Оплатить"), data={"action": action})
+        if not await self._post(bill.button("Оплатить"), data={"action": action}):
+            return
         if action == "decline":
             await self._sees("decline", "отменён")
             return
@@ -132,12 +141,13 @@ class Customer:
 
     async def _confirm(self, card: Seen) -> str:
         key = (self._user_id, card.message_id)
-        self._deeds.pressed.add(key)
         self._deeds.refused.discard(key)
-        await self._press(card, DRAW)
+        if await self._press(card, DRAW):
+            self._deeds.pressed.add(key)
         if self._rng.random() < 0.15:
             self._deeds.counts["double clicks"] += 1
-            await self._press(card, DRAW)
+            if await self._press(card, DRAW):
+                self._deeds.pressed.add(key)
         changed = await self._changed(card.message_id, _answered)
         if changed is None:
             self._deeds.counts["unanswered: order"] += 1
@@ -183,10 +193,11 @@ class Customer:
         what: str,
         condition: Any,
         *,
-        seconds: float = ANSWER_SECONDS_MAX,
+        seconds: float | None = None,
         count: bool = True,
     ) -> Seen | None:
         """Among what came since the last thing said, edits of it included."""
+        seconds = ANSWER_SECONDS_MAX if seconds is None else seconds
         found = await self._chats.find(self._user_id, condition, since=self._since, seconds=seconds)
         if found is None and count:
             self._deeds.counts[f"unanswered: {what}"] += 1
@@ -195,16 +206,34 @@ class Customer:
     async def _say(self, text: str) -> None:
         self._since = self._chats.latest(self._user_id)
         self._deeds.counts["messages"] += 1
-        await self._http.post(f"{self._base}/messages", json={"text": text})
+        await self._post(f"{self._base}/messages", json={"text": text})
 
     async def _press(self, message: Seen, words: str) -> bool:
-        """Press a button, if the message still has it."""
+        """Press a button, if the message still has it; whether that was taken."""
         if not _has(message, words):
             return False
         self._deeds.counts["presses"] += 1
         data = {"message_id": message.message_id, "data": message.button(words)}
-        answer = await self._http.post(f"{self._base}/press", json=data)
-        return answer.is_success
+        return await self._post(f"{self._base}/press", json=data)
+
+    async def _post(self, url: str, **body: Any) -> bool:
+        """Ask a stand-in to do something, again if need be; whether it was taken.
+
+        Asked again after an answer was lost it may be done twice, as people do things twice.
+        """
+        for number in range(REQUEST_TRIES_MAX):
+            if number:
+                await asyncio.sleep(REQUEST_AGAIN_SECONDS)
+            try:
+                answer = await self._http.post(url, **body)
+            except httpx.HTTPError as error:
+                self._deeds.counts[f"HTTP errors: {type(error).__name__}"] += 1
+                continue
+            if answer.status_code < 500:
+                return answer.is_success or answer.is_redirect
+            self._deeds.counts[f"HTTP errors: {answer.status_code}"] += 1
+        self._deeds.undone += 1
+        return False
 
 
 def _has(seen: Seen, words: str) -> bool:

@@ -20,6 +20,7 @@ ORDER BY 1
 """
 ATTEMPTS = "SELECT coalesce(sum(attempt - 1), 0)::bigint FROM jobs WHERE attempt > 1"
 DELIVERIES = "SELECT status, count(*) AS deliveries FROM deliveries GROUP BY status ORDER BY status"
+REMEMBERED = "SELECT chat_id, message_id FROM deliveries WHERE status = 'delivered'"
 CREDITED = """
 SELECT p.provider_payment_id, t.amount_kopecks
 FROM transfers AS t
@@ -57,6 +58,8 @@ class Report:
     paid_kopecks: int = 0
     credited_kopecks: int = 0
     duplicated_deliveries: int = 0
+    missing_deliveries: int = 0
+    undone: int = 0
     duplicated_calls: int = 0
     transfers: int = 0
     died: int = 0
@@ -89,6 +92,7 @@ class Report:
             ("duplicated provider calls (the owner's money)", str(self.duplicated_calls)),
             ("peak memory, MiB", _counts(self.memory_mib)),
             ("orders lost", str(self.lost_orders)),
+            ("steps that no stand-in took", str(self.undone)),
             ("jobs not ended 60 s after the last order", str(self.stuck)),
             ("violations", "; ".join(self.violations) or "0"),
         ]
@@ -107,11 +111,14 @@ async def account(
     *,
     since: datetime,
     pictures_made: int,
-    messages_delivered: int,
+    delivered: set[tuple[int, int]],
     undeliverable_expected: int,
 ) -> None:
-    """Fill in what the database, YooKassa's stand-in and the chats say."""
-    report.deeds = deeds.counts
+    """Fill in what the database, YooKassa's stand-in and the chats say.
+
+    `delivered` holds (chat, message) of every message in the chats that is a delivery.
+    """
+    report.deeds, report.undone = deeds.counts, deeds.undone
     report.jobs = {row["ended"]: row["jobs"] for row in await connection.fetch(JOBS)}
     report.deliveries = {
         row["status"]: row["deliveries"] for row in await connection.fetch(DELIVERIES)
@@ -131,7 +138,13 @@ async def account(
         (row["user_id"], row["progress_message_id"]) for row in await connection.fetch(ANSWERED)
     }
     report.lost_orders = len(deeds.pressed - deeds.refused - answered)
-    report.duplicated_deliveries = messages_delivered - report.deliveries.get("delivered", 0)
+    compare_deliveries(
+        report,
+        remembered=[
+            (row["chat_id"], row["message_id"]) for row in await connection.fetch(REMEMBERED)
+        ],
+        delivered=delivered,
+    )
     report.duplicated_calls = max(0, pictures_made - await connection.fetchval(DRAWN))
     await _judge(report, connection, undeliverable_expected=undeliverable_expected)
     wrong = [
@@ -141,6 +154,19 @@ async def account(
     ]
     if wrong:
         report.violations.append(f"{len(wrong)} payments are not credited as they were paid")
+
+
+def compare_deliveries(
+    report: Report, *, remembered: list[tuple[int, int | None]], delivered: set[tuple[int, int]]
+) -> None:
+    """Message by message: a sum would take one that never came and one that came twice for two.
+
+    A delivery never arrived if the message that is remembered of it is in no chat, or is remembered
+    of another one too; every delivery in a chat that nothing remembers is a copy.
+    """
+    arrived = {message for message in remembered if message in delivered}
+    report.missing_deliveries = len(remembered) - len(arrived)
+    report.duplicated_deliveries = len(delivered) - len(arrived)
 
 
 async def _judge(report: Report, connection: Connection, *, undeliverable_expected: int) -> None:
@@ -160,7 +186,8 @@ async def _judge(report: Report, connection: Connection, *, undeliverable_expect
         "pictures were delivered of jobs that were refunded": await connection.fetchval(PICTURES),
         "deliveries are stuck": report.deliveries.get("pending", 0),
         "deliveries were given up that could have been made": given_up,
-        "deliveries never arrived": -report.duplicated_deliveries,
+        "deliveries never arrived": report.missing_deliveries,
+        "steps of customers were left undone, as no stand-in took them": report.undone,
         "processes died by themselves": report.died,
     }
     report.violations += [f"{number} {what}" for what, number in amounts.items() if number > 0]

@@ -120,7 +120,7 @@ async def _play(
                 deeds,
                 since=began,
                 pictures_made=sum(made.values()),
-                messages_delivered=chats.delivered,
+                delivered=chats.delivered,
                 undeliverable_expected=report.faults["telegram.blocked"],
             )
         await client.aclose()
