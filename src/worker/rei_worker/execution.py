@@ -46,6 +46,10 @@ class NoPermit(ReiError):
     again with nothing held against it, and not the provider's, whose circuit must not hear of it."""
 
 
+EXPECTED = (inputs.InputLost, inputs.InputUnusable, inputs.InputUnreachable, NoPermit)
+"""Failures that are nobody's bug."""
+
+
 class SharedRate(Protocol):
     """The provider's calls per minute, shared by all workers."""
 
@@ -88,6 +92,8 @@ def verdict(job: Job, error: Exception, *, base_seconds: float, jitter: float) -
             code, detail, wish = error.code, error.detail, error.retry_after_seconds
         case inputs.InputLost():
             return Refusal("input_lost", error.problem)
+        case inputs.InputUnusable():
+            return Refusal("input_unusable", error.problem)
         case inputs.InputUnreachable():
             code, detail, wish = "telegram_unavailable", error.problem, error.retry_after_seconds
         case NoPermit():
@@ -217,7 +223,7 @@ class JobRunner:
             logger.warning("provider.failed", failure=error.failure.value, code=error.code,
                            detail=error.detail)  # fmt: skip
             await self._record(error, job)
-        elif not isinstance(error, inputs.InputLost | inputs.InputUnreachable | NoPermit):
+        elif not isinstance(error, EXPECTED):
             logger.error("job.unexpected_error", exc_info=error)
         jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
         decision = verdict(

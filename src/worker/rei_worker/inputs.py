@@ -1,7 +1,8 @@
 """The customer's pictures, fetched from Telegram when their job runs; never more than fits.
 
 Telegram keeps a bot's files for a long but undocumented time, so a file may be gone: that is
-`InputLost`, and no repeat brings it back.
+`InputLost`, and no repeat brings it back. What a customer sends as a file may be anything under the
+name of a picture: it is looked at before the provider is called, and told by its own first bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aiogram.exceptions import (
 )
 
 from rei_core.errors import ReiError
+from rei_core.images.pictures import NotAPicture, recognise
 from rei_core.images.port import InputImage
 from rei_core.jobs.model import InputRef
 
@@ -72,6 +74,14 @@ class InputLost(ReiError):
         super().__init__(f"an input picture cannot be had: {problem}")
 
 
+class InputUnusable(ReiError):
+    """A file of the order is no picture that any model takes."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"an input picture is none: {problem}")
+
+
 class InputUnreachable(ReiError):
     """Telegram did not answer; another try may succeed. `retry_after_seconds` is its own wish."""
 
@@ -82,14 +92,24 @@ class InputUnreachable(ReiError):
 
 
 async def fetch(bot: Bot, refs: tuple[InputRef, ...]) -> tuple[InputImage, ...]:
-    """Download the pictures one by one; raises `InputLost` or `InputUnreachable`."""
+    """Download the pictures one by one.
+
+    Raises `InputLost`, `InputUnusable` or `InputUnreachable`.
+    """
     images: list[InputImage] = []
     left = TOTAL_BYTES_MAX
     for ref in refs:
         data = await _fetch_one(bot, ref, bytes_max=min(FILE_BYTES_MAX, left))
         left -= len(data)
-        images.append(InputImage(mime_type=ref.mime_type, data=data))
+        images.append(InputImage(mime_type=await _mime_type_of(data), data=data))
     return tuple(images)
+
+
+async def _mime_type_of(data: bytes) -> str:
+    try:
+        return await asyncio.to_thread(recognise, data)
+    except NotAPicture as error:
+        raise InputUnusable(str(error)) from error
 
 
 async def _fetch_one(bot: Bot, ref: InputRef, *, bytes_max: int) -> bytes:

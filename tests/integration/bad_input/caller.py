@@ -63,6 +63,8 @@ async def telegram(url: str, seconds_max: float) -> str:
         await inputs.fetch(bot, (InputRef("f", "image/jpeg", 4),))
     except inputs.InputLost:
         return "lost"
+    except inputs.InputUnusable:
+        return "unusable"
     except inputs.InputUnreachable:
         return "unreachable"
     finally:

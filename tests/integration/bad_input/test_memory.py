@@ -67,7 +67,7 @@ async def test_no_answer_takes_more_memory_than_its_bound(caller: str) -> None:
         assert one["grown_bytes"] < bound, one
         assert one["seconds"] < SECONDS_MAX, one
         harmless = caller == "telegram-file" and one["answer"] in HARMLESS
-        assert one["outcome"] in REFUSALS[caller] | ({"taken"} if harmless else set()), one
+        assert one["outcome"] in REFUSALS[caller] | ({"unusable"} if harmless else set()), one
 
 
 @pytest.mark.parametrize("caller", REFUSALS)

@@ -42,13 +42,15 @@ async def test_an_order_becomes_a_picture_and_a_file_and_is_paid_once(studio: St
 
 async def test_the_customers_photos_reach_the_provider(studio: Studio) -> None:
     await studio.customer()
-    studio.telegram.files["photo-1"] = b"jpeg"
+    studio.telegram.files["photo-1"] = png()
     async with studio.working():
         await studio.order(inputs=(InputRef("photo-1", "image/jpeg", 4),))
         await studio.until_delivered()
 
     [request] = studio.provider.requests
-    assert [(i.mime_type, i.data) for i in request.inputs] == [("image/jpeg", b"jpeg")]
+    assert [(i.mime_type, i.data) for i in request.inputs] == [("image/png", png())], (
+        "as what it is"
+    )
 
 
 async def test_a_photo_gone_at_telegram_is_refunded_with_the_reason(studio: Studio) -> None:
@@ -153,7 +155,7 @@ async def test_a_row_that_cannot_be_read_holds_up_nobody_and_is_refunded(studio:
 
 async def test_a_newer_bots_pictures_are_read_by_an_older_worker(studio: Studio) -> None:
     await studio.customer()
-    studio.telegram.files["photo-1"] = b"jpeg"
+    studio.telegram.files["photo-1"] = png()
     job = await studio.order(inputs=(InputRef("photo-1", "image/jpeg", 4),))
     await studio.pool.execute(
         """UPDATE jobs SET inputs = jsonb_set(inputs, '{0,width}', '640') WHERE id = $1""", job

@@ -7,7 +7,7 @@ import asyncio
 from rei_core.jobs import claim_queries
 from rei_core.jobs.model import InputRef
 
-from .conftest import FakeProvider, NoRate, Studio, ended, until
+from .conftest import FakeProvider, NoRate, Studio, ended, png, until
 
 
 async def test_a_worker_runs_exactly_as_many_jobs_as_it_has_slots(studio: Studio) -> None:
@@ -81,7 +81,7 @@ async def test_our_own_limit_of_calls_is_held_against_nobody(studio: Studio) -> 
 
 async def test_pictures_beyond_what_fits_in_memory_wait_for_room(studio: Studio) -> None:
     studio.provider.gate = asyncio.Event()
-    studio.telegram.files["photo"] = b"jpeg"
+    studio.telegram.files["photo"] = png()
     huge = InputRef("photo", "image/jpeg", 0)  # not measured: counts as the largest
     for user_id in range(1, 9):
         await studio.customer(user_id)

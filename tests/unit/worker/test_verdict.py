@@ -16,7 +16,7 @@ from rei_worker.execution import (
     retry_delay_seconds,
     verdict,
 )
-from rei_worker.inputs import InputLost, InputUnreachable
+from rei_worker.inputs import InputLost, InputUnreachable, InputUnusable
 
 from .samples import job
 
@@ -37,6 +37,7 @@ def of(error: Exception, *, attempt: int = 1, attempts_max: int = 4) -> Retry | 
         (ImageProviderError(FailureClass.OUR_FAULT, "bad_key"), "bad_key"),
         (ImageProviderError(FailureClass.OUR_FAULT, "model_gone"), "model_gone"),
         (InputLost("gone"), "input_lost"),
+        (InputUnusable("words"), "input_unusable"),
     ],
 )
 def test_what_no_repeat_mends_is_refunded_at_once(error: Exception, code: str) -> None:

@@ -33,6 +33,10 @@ REASONS = {
         "Please change the description or the photos."
     ),
     "input_lost": mark("Telegram does not keep your photo any more. Please send it again."),
+    "input_unusable": mark(
+        "One of your photos cannot be read: it is no PNG, JPEG or WebP picture, or far too large. "
+        "Please send another one."
+    ),
     "provider_unavailable": mark(
         "The image model is overloaded, and several attempts failed. Please try again later."
     ),
