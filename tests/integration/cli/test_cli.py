@@ -235,6 +235,20 @@ def test_config_check_tells_what_is_wrong(
     assert "all settings make sense" not in ended.said
 
 
+def test_config_check_names_all_that_is_wrong_at_once(offline: Environment) -> None:
+    wrong = {
+        "REI_REDIS_URL": "nonsense", "REI_TOPUP_MIN_RUBLES": "0", "REI_LEASE_SECONDS": "nan",
+        "REI_MODE": "carrier pigeon", "REI_ACTIVE_JOBS_MAX": "many",
+        "REI_CATALOG_FILE": "/nowhere/catalog.toml",
+    }  # fmt: skip
+    ended = rei_here("config", "check", environment={**offline, **wrong})
+    assert ended.code == 1
+    problems = [line for line in ended.said.splitlines() if line.startswith("✗")]
+    for variable in wrong:
+        assert sum(variable in line for line in problems) == 1, variable
+    assert len(problems) == len(wrong)
+
+
 # --- rei migrate ----------------------------------------------------------------------------------
 
 
