@@ -124,19 +124,20 @@ async def shop(
 
 
 def justifies(answer: Any, payment: Payment) -> bool:
-    """Whether an answer says that this payment of 200 ₽ has been paid to us, and still is."""
+    """Whether an answer says that this payment of 200 ₽ has been paid to us.
+
+    What has gone back of it since is none of the credit's business: it is debited for itself.
+    """
     if not isinstance(answer, dict):
         return False
     metadata, recipient = answer.get("metadata"), answer.get("recipient")
     named = metadata.get("rei_payment_id") if isinstance(metadata, dict) else None
     payee = recipient.get("account_id") if isinstance(recipient, dict) else None
-    refunded = answer.get("refunded_amount")
     return (
         answer.get("id") == payment.provider_payment_id
         and answer.get("status") == "succeeded"
         and answer.get("amount") == AMOUNT
         and answer.get("paid", True) is True
-        and (refunded is None or refunded.get("value") == "0.00")
         and (not isinstance(named, str) or named == str(payment.id))
         and (not isinstance(payee, str) or payee in {"", SHOP_ID})
     )
@@ -208,8 +209,7 @@ async def test_several_nodes_at_once(shop: Shop, damage: list[tuple[Path, bool, 
         (("paid",), False),
         (("recipient", "account_id"), "100501"),
         (("metadata", "rei_payment_id"), "2f1c0f9e-000f-5000-8000-1d0f0b9c4d5e"),
-        (("refunded_amount", "value"), "200.00"),
-        (("refunded_amount", "value"), "0.01"),
+        (("refunded_amount", "value"), "-1.00"),
         (("status",), "waiting_for_capture"),
         (("status",), "canceled"),
         (("id",), "2f1c0f9e-000f-5000-8000-1d0f0b9c4d5e"),

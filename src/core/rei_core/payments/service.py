@@ -295,8 +295,6 @@ async def _open(
 
 async def _apply(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlement:
     _compare(payment, remote)
-    if remote.status == "succeeded" and remote.refunded_kopecks > 0:
-        return await _refunded_there(pool, payment, remote)
     async with pool.acquire() as connection:
         if remote.status == "succeeded":
             credited = await queries.credit(
@@ -331,21 +329,6 @@ async def _apply(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlem
         now = await queries.find(connection, payment.id)
     assert now is not None
     return Settlement(now, credited_now=False)
-
-
-async def _refunded_there(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlement:
-    """Credit nothing: of what was not credited, somebody has sent money back by hand."""
-    async with pool.acquire() as connection:
-        now = await queries.find(connection, payment.id)
-    assert now is not None
-    if now.status is PaymentStatus.SUCCEEDED:  # credited meanwhile, and refunded by us
-        return Settlement(now, credited_now=False)
-    raise PaymentMismatch(
-        payment_id=str(payment.id),
-        field="refunded_amount",
-        ours="0",
-        theirs=str(remote.refunded_kopecks),
-    )
 
 
 def _compare(payment: Payment, remote: RemotePayment) -> None:
