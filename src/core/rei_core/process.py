@@ -16,6 +16,7 @@ logger = structlog.get_logger(__name__)
 EXIT_AT_ONCE = 130
 LAG_CHECK_SECONDS = 0.5
 CANCEL_AGAIN_SECONDS = 1.0
+CANCELS_MAX = 10
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
@@ -43,14 +44,20 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
 
     Once is not enough for a loop that outlives errors: asyncpg, told to give a connection back on
     which a statement was cancelled, waits for a silent server and then raises a TimeoutError in
-    place of the cancellation. The next cancellation finds it waiting, or in its loop.
+    place of the cancellation. The next cancellation finds it waiting, or in its loop. A task that is
+    still there after `CANCELS_MAX` of them is left behind and named: the process has to end.
     """
     left = set(tasks)
-    while left:
+    for _ in range(CANCELS_MAX):
+        if not left:
+            break
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
-    for task in tasks:
+    for task in left:
+        where = [f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in task.get_stack()]
+        logger.error("process.task_hangs", task=task.get_name(), stack=where)
+    for task in set(tasks) - left:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("process.task_died", task=task.get_name(), exc_info=error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from structlog.testing import capture_logs
@@ -54,6 +55,27 @@ async def test_what_tasks_died_of_is_logged_once_all_have_ended() -> None:
         await process.cancel(dead, living)
     assert living.cancelled()
     assert [(line["event"], line["task"]) for line in logs] == [("process.task_died", "dies")]
+
+
+async def test_a_task_that_will_not_end_is_left_behind_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "CANCEL_AGAIN_SECONDS", 0.01)
+    end = asyncio.Event()
+
+    async def deaf() -> None:
+        while not end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await end.wait()
+
+    task = asyncio.create_task(deaf(), name="deaf")
+    await asyncio.sleep(0)
+    with capture_logs() as said:
+        await process.cancel(task)
+    end.set()
+    await task
+    assert [(line["event"], line["task"]) for line in said] == [("process.task_hangs", "deaf")]
+    assert "deaf" in said[0]["stack"][0]
 
 
 async def test_nothing_to_cancel_is_nothing_to_wait_for() -> None:
