@@ -130,16 +130,14 @@ def justifies(answer: Any, payment: Payment) -> bool:
     """
     if not isinstance(answer, dict):
         return False
-    metadata, recipient = answer.get("metadata"), answer.get("recipient")
+    metadata = answer.get("metadata")
     named = metadata.get("rei_payment_id") if isinstance(metadata, dict) else None
-    payee = recipient.get("account_id") if isinstance(recipient, dict) else None
     return (
         answer.get("id") == payment.provider_payment_id
         and answer.get("status") == "succeeded"
         and answer.get("amount") == AMOUNT
         and answer.get("paid", True) is True
         and (not isinstance(named, str) or named == str(payment.id))
-        and (not isinstance(payee, str) or payee in {"", SHOP_ID})
     )
 
 
@@ -207,7 +205,6 @@ async def test_several_nodes_at_once(shop: Shop, damage: list[tuple[Path, bool, 
         (("amount", "value"), "٢٠٠.٠٠"),
         (("amount", "value"), "-200.00"),
         (("paid",), False),
-        (("recipient", "account_id"), "100501"),
         (("metadata", "rei_payment_id"), "2f1c0f9e-000f-5000-8000-1d0f0b9c4d5e"),
         (("refunded_amount", "value"), "-1.00"),
         (("status",), "waiting_for_capture"),
@@ -241,10 +238,3 @@ async def test_json_that_no_library_writes(shop: Shop, old: bytes, new: bytes) -
     assert old in body
     broken = body.replace(old, new, 1)
     assert not await prove(shop, payment, None, broken)
-
-
-async def test_another_shops_payment_cannot_be_begun(shop: Shop) -> None:
-    """Nobody is sent to pay somebody else."""
-    shop.client._shop_id = "100501"
-    with pytest.raises(PaymentProviderError, match="another shop"):
-        await shop.topup()

@@ -13,6 +13,7 @@ import pytest
 from rei_core.db import Pool
 from rei_core.maintenance.resources import REQUESTED_AT
 from rei_operator.facts import FactFinder
+from rei_operator.reconcile import DATABASE_TROUBLE
 
 PERIOD: dict[str, Any] = {"periodSeconds": 2_678_400}  # long: nothing falls due during a test
 ADJUSTMENT = {"userID": 7, "amountKopecks": -400, "reason": "mistake", "operationID": "ticket-1"}
@@ -315,14 +316,14 @@ async def test_a_database_that_refuses_is_told_and_tried_again(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
         )
         for _ in range(21):  # each connection of the pool may be lent once more, and be found cut
-            with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            with pytest.raises(DATABASE_TROUBLE):
                 await one.settle(key)
             if cluster.condition(key, "Ready") == ("Unknown", "DatabaseError"):
                 break
             assert cluster.condition(key, "Ready") == ("Unknown", "DatabaseUnreachable")
         assert cluster.condition(key, "Ready") == ("Unknown", "DatabaseError")
         assert cluster.condition(key, "Consistent")[0] == "True"  # what was found stays told
-        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        with pytest.raises(DATABASE_TROUBLE):
             await one.settle(key)
     finally:
         await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")

@@ -77,11 +77,6 @@ def payment_of(answer: Any) -> RemotePayment:
     return _read(_payment, answer, what="payment")
 
 
-def shop_of(answer: Any) -> str:
-    """The id of the shop that gets the money of a payment; empty if the answer does not say."""
-    return text_of(dict_of(dict_of(answer).get("recipient")).get("account_id"))
-
-
 def refund_of(answer: Any) -> RemoteRefund:
     """The refund in an answer; raises `PaymentOutcomeUnknown`."""
     return _read(_refund, answer, what="refund")
