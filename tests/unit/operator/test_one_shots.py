@@ -141,6 +141,10 @@ class TestBalanceAdjustment:
         assert event.reason == "AdjustedAgain"
         assert reason_of((status,)) == ("True", "BalanceAdjusted")
 
+    def test_what_another_operator_made_and_told_meanwhile_is_not_told_as_made_again(self) -> None:
+        outcome = Adjusted(1500, RunResult(), repeated=True)
+        assert adjustment.decide(self.over("True"), adjustment.Facts(NOW, outcome)) == ()
+
     def test_what_cannot_be_carried_out_again_is_told(self) -> None:
         refusal = InsufficientFunds(user_id=7, balance_kopecks=100, amount_kopecks=500)
         actions = adjustment.decide(self.over("True"), adjustment.Facts(NOW, refusal))

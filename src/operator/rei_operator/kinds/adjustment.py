@@ -61,8 +61,13 @@ def decide(resource: BalanceAdjustment, facts: Facts) -> tuple[Action, ...]:
 def _again(
     resource: BalanceAdjustment, facts: Facts, outcome: Adjusted | ReiError
 ) -> tuple[Action, ...]:
-    """What came of carrying out once more what a restored ledger had forgotten."""
+    """What came of carrying out once more what a restored ledger had forgotten.
+
+    If the ledger knew the operation, another operator has made and told it in the meantime.
+    """
     if isinstance(outcome, Adjusted):
+        if outcome.repeated:
+            return ()
         reason = "AdjustedAgain"
         text = (
             f"forgotten by the ledger since (a restore?), so once more: {_done(resource, outcome)}"
