@@ -108,12 +108,18 @@ class StartTopup:
     user_id: int
     kopecks: int
     fault: str
+    PIECES: ClassVar = 2
 
-    def apply(self, books: TillBooks) -> Answer:
+    def in_pieces(self, books: TillBooks) -> Generator[None, None, Answer]:
+        """The row, and later what came of the question; a second click may ask in between."""
         fresh = Payment(self.user_id, self.kopecks, "created", linked=False)
         payment = books.payments.setdefault(self.name, fresh)
         if payment.status != "created":
             return payment.status, payment.kopecks
+        yield
+        return self._ask(books)
+
+    def _ask(self, books: TillBooks) -> Answer:
         if self.fault == "unheard":
             return UNKNOWN
         if self.fault in {"refused", "revoked"}:
@@ -121,8 +127,11 @@ class StartTopup:
         books.remotes.setdefault(self.name, Remote("pending"))
         if self.fault == "lost":
             return UNKNOWN
-        books.payments[self.name] = replace(payment, status="pending", linked=True)
-        return "pending", payment.kopecks
+        payment = books.payments[self.name]
+        if payment.status == "created":
+            payment = replace(payment, status="pending", linked=True)
+            books.payments[self.name] = payment
+        return payment.status, payment.kopecks
 
 
 @dataclass(frozen=True, slots=True)
