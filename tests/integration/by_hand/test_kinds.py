@@ -266,11 +266,14 @@ async def test_a_dry_run_of_every_kind_says_what_it_would_do_and_changes_nothing
         adjustment(), BAN,
     ]  # fmt: skip
     before, files = await whole(database_url), sorted(folder.rglob("*"))
-    databases = await fetchval(database_url, "SELECT count(*) FROM pg_database")
+    # Only ours: other tests make and drop theirs on the same server.
+    ours = f"datname ~ '{live}|{backup_id.rpartition('-')[2]}'"
+    databases = await fetchval(database_url, f"SELECT count(*) FROM pg_database WHERE {ours}")
     ended = await run(documents, dry_run=True)
     assert await whole(database_url) == before
     assert sorted(folder.rglob("*")) == files
-    assert await fetchval(database_url, "SELECT count(*) FROM pg_database") == databases
+    after = await fetchval(database_url, f"SELECT count(*) FROM pg_database WHERE {ours}")
+    assert after == databases
 
     assert [one["state"] for one in ended] == ["previewed"] * 3 + ["done"] + ["previewed"] * 6, (
         ended
