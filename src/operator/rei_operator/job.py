@@ -44,6 +44,7 @@ from rei_core.maintenance.backups.listing import (
     list_backups,
     require_manifest,
 )
+from rei_core.maintenance.backups.location import location_of
 from rei_core.maintenance.backups.manifest import Manifest
 from rei_core.maintenance.backups.restore import (
     Restored,
@@ -52,7 +53,7 @@ from rei_core.maintenance.backups.restore import (
     restore_into_new,
 )
 from rei_core.maintenance.backups.retention import RetentionPolicy, nowhere, prune
-from rei_core.maintenance.backups.storage import Storage, StorageLocation, open_storage
+from rei_core.maintenance.backups.storage import Storage, open_storage
 from rei_core.maintenance.backups.verify import (
     ScratchServer,
     verify_by_restoring,
@@ -125,32 +126,9 @@ def resource_of(environment: Mapping[str, str]) -> Resource:
         ) from None
 
 
-def location_of(storage: StorageSpec) -> StorageLocation:
-    """Where a resource says that backups lie; the credentials are in the environment."""
-    if storage.volume is not None:
-        return StorageLocation(storage.volume.path)
-    if storage.s3 is not None:
-        options = {
-            "region": storage.s3.region,
-            "virtual_hosted_style_request": str(not storage.s3.path_style).lower(),
-        }
-        if storage.s3.endpoint is not None:
-            options["endpoint"] = storage.s3.endpoint
-        return StorageLocation(_url("s3", storage.s3.bucket, storage.s3.prefix), options)
-    if storage.gcs is not None:
-        return StorageLocation(_url("gs", storage.gcs.bucket, storage.gcs.prefix))
-    assert storage.azure is not None
-    place = f"{storage.azure.account}/{storage.azure.container}"
-    return StorageLocation(_url("az", place, storage.azure.prefix))
-
-
 def open_at(storage: StorageSpec) -> Storage:
     """The storage of a resource."""
     return open_storage(location_of(storage))
-
-
-def _url(scheme: str, place: str, prefix: str) -> str:
-    return f"{scheme}://{place}/{prefix}".rstrip("/")
 
 
 def backup_id_of(backup: Backup) -> str:

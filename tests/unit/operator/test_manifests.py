@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from rei_core.maintenance.backups.location import location_of
 from rei_core.maintenance.resources import Backup, BackupSchedule, Restore
 from rei_operator import manifests
-from rei_operator.job import backup_id_of, location_of, resource_of
+from rei_operator.job import backup_id_of, resource_of
 from rei_operator.manifests import JobTemplate
 
 TEMPLATE = JobTemplate(image="rei-operator:1", settings_secret="rei", memory_limit="256Mi")
@@ -154,7 +155,7 @@ def test_the_same_object_gets_the_same_backup_id_and_another_object_another() ->
         ("volume", "/backups"),
         ("s3", "s3://rei-b/p"),
         ("gcs", "gs://rei-b"),
-        ("azure", "az://reiacc/bak"),
+        ("azure", "az://bak"),
     ],
 )
 def test_where_backups_lie(storage: str, url: str) -> None:
@@ -166,3 +167,14 @@ def test_where_backups_lie(storage: str, url: str) -> None:
             "endpoint": "http://minio:9000",
             "virtual_hosted_style_request": "false",
         }
+    if storage == "azure":
+        assert location.options == {"account_name": "reiacc"}
+
+
+def test_a_bucket_in_the_hosts_name_is_in_the_endpoint() -> None:
+    spec = backup("s3").spec.storage
+    assert spec.s3 is not None
+    hosted = spec.s3.model_copy(update={"path_style": False})
+    options = location_of(spec.model_copy(update={"s3": hosted})).options
+    assert options["endpoint"] == "http://rei-b.minio:9000"
+    assert options["virtual_hosted_style_request"] == "true"
