@@ -15,22 +15,13 @@ from prometheus_client import ProcessCollector as Process
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from rei_core.jobs.model import QueueState
 from rei_core.maintenance.runs.model import Run
 from rei_core.process import watch_loop_lag
 
 SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 NAMES = ("kind", "namespace", "name")
 Who = tuple[str, str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """The work waiting; the seconds are None if there is nothing to measure."""
-
-    queued: int
-    processing: int
-    oldest_queued_seconds: float | None
-    mean_seconds: float | None
 
 
 class Metrics:
@@ -104,7 +95,7 @@ class Metrics:
         """The resource is gone."""
         self._resources.known.pop(who, None)
 
-    def queue(self, queue: Queue | None) -> None:
+    def queue(self, queue: QueueState | None) -> None:
         """The queue as it was just counted; None if it cannot be."""
         self._queue.latest = queue
 
@@ -151,7 +142,7 @@ class _Resources(Collector):
 
 class _Queue(Collector):
     def __init__(self) -> None:
-        self.latest: Queue | None = None
+        self.latest: QueueState | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         queue = self.latest

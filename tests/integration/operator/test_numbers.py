@@ -10,9 +10,12 @@ import httpx
 import pytest
 
 from rei_core.db import Pool
+from rei_core.jobs.model import QueueState
+from rei_core.jobs.read_queries import queue_state
 from rei_operator.http import TICK_AGE_SECONDS_MAX, StatusServer
-from rei_operator.metrics import Metrics, Queue
-from rei_operator.queue_watch import count, watch_queue
+from rei_operator.metrics import Metrics
+from rei_operator.queue_watch import watch_queue
+from rei_sandbox.services import free_port
 
 JOBS = """
 INSERT INTO jobs (user_id, idempotency_key, status, model, prompt, aspect_ratio, image_size,
@@ -37,7 +40,9 @@ async def with_user(pool: Pool) -> Pool:
 
 async def test_an_empty_queue_has_no_mean_and_no_age(pool: Pool) -> None:
     async with pool.acquire() as connection:
-        assert await count(connection) == Queue(0, 0, 0.0, None)
+        assert await queue_state(connection) == QueueState(
+            queued=0, processing=0, oldest_queued_seconds=0.0, mean_seconds=None
+        )
 
 
 async def test_the_queue_is_counted(with_user: Pool) -> None:
@@ -48,7 +53,7 @@ async def test_the_queue_is_counted(with_user: Pool) -> None:
     await add_job(with_user, "e", "completed", 300, 90, 60)
     await add_job(with_user, "long-ago", "completed", 9000, 9000, 8000)
     async with with_user.acquire() as connection:
-        queue = await count(connection)
+        queue = await queue_state(connection)
     assert (queue.queued, queue.processing) == (2, 1)
     assert queue.oldest_queued_seconds == pytest.approx(100, abs=30)
     assert queue.mean_seconds == pytest.approx(20, abs=0.1)
@@ -73,7 +78,7 @@ class TestHealth:
     async def ask(self, pool: Pool, path: str, **changes: Any) -> int:
         now = asyncio.get_running_loop().time()
         options: dict[str, Any] = {"ticked_at": lambda: now, "watching": lambda: True, **changes}
-        port = await _free_port()
+        port = free_port()
         server = StatusServer(pool=pool, metrics=Metrics(), host="127.0.0.1", port=port, **options)
         await server.start()
         try:
@@ -99,11 +104,3 @@ class TestHealth:
         await pool.close()
         assert await self.ask(pool, "/healthz") == 200
         assert await self.ask(pool, "/readyz") == 503
-
-
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,16 +15,10 @@ import httpx
 import pytest
 
 from rei_core.db import Pool
+from rei_sandbox.services import free_port
 
 DEADLINE_SECONDS = 90.0
 PERIOD: dict[str, Any] = {"periodSeconds": 2_678_400}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 async def until(what: Callable[[], Any]) -> None:
