@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rei_core.db import Pool
-from rei_core.errors import PaymentProviderError
 from rei_core.maintenance.model import RunResult
 from rei_core.maintenance.reconciliation import queries
 from rei_core.maintenance.reconciliation.questions import Questions
-from rei_core.maintenance.reconciliation.service import LOOKED_FOR_MAX, REMOTE_PAGE, our_id
+from rei_core.maintenance.reconciliation.service import (
+    LOOKED_FOR_MAX,
+    SUCCEEDED,
+    carried_out,
+    not_booked,
+    with_rows,
+)
 from rei_core.maintenance.resources.payments import PaymentReconciliationSpec
 from rei_core.money import format_rubles
 from rei_core.payments.model import Payment, PaymentStatus
-from rei_core.payments.port import PaymentProvider, RemotePayment, RemoteRefund
+from rei_core.payments.port import PaymentProvider
 
 
 async def preview(
@@ -84,58 +88,21 @@ class _Preview:
             self._would(remote.status, payment.amount_kopecks)
 
     async def _read_payments(self, since: datetime) -> None:
-        page: list[RemotePayment] = []
-        try:
-            async for remote in self._provider.list(created_since=since, status="succeeded"):
-                page.append(remote)
-                if len(page) == REMOTE_PAGE:
-                    await self._compare(page)
-                    page = []
-        except PaymentProviderError as error:
-            self._questions.failed("the list of succeeded payments", error)
-        await self._compare(page)
-
-    async def _compare(self, page: Sequence[RemotePayment]) -> None:
-        async with self._pool.acquire() as connection:
-            known = await queries.known(
-                connection,
-                provider_ids=[remote.id for remote in page],
-                our_ids=[our_id(remote) for remote in page],
-            )
-        rows = {row.provider_payment_id or str(row.id): row for row in known}
-        for remote in page:
-            if remote.id in self._asked:
-                continue
-            self._examined(1)
-            row = rows.get(remote.id) or rows.get(str(our_id(remote)))
-            if row is None:
-                self._counts["unknown"] += remote.refunded_kopecks < remote.amount_kopecks
-            elif row.status is not PaymentStatus.SUCCEEDED:
-                self._would("succeeded", row.amount_kopecks)
+        listed = self._provider.list(created_since=since, status="succeeded")
+        async for page in self._questions.pages(listed, subject=SUCCEEDED):
+            for remote, row in await with_rows(self._pool, page):
+                if remote.id in self._asked:
+                    continue
+                self._examined(1)
+                if row is None:
+                    self._counts["unknown"] += remote.refunded_kopecks < remote.amount_kopecks
+                elif row.status is not PaymentStatus.SUCCEEDED:
+                    self._would("succeeded", row.amount_kopecks)
 
     async def _read_refunds(self, since: datetime) -> None:
-        page: list[RemoteRefund] = []
-        try:
-            async for remote in self._provider.list_refunds(created_since=since):
-                if remote.status == "succeeded":
-                    page.append(remote)
-                if len(page) == REMOTE_PAGE:
-                    await self._compare_refunds(page)
-                    page = []
-        except PaymentProviderError as error:
-            self._questions.failed("the list of refunds", error)
-        await self._compare_refunds(page)
-
-    async def _compare_refunds(self, page: Sequence[RemoteRefund]) -> None:
-        async with self._pool.acquire() as connection:
-            unbooked = await queries.unbooked(
-                connection,
-                refund_ids=[remote.id for remote in page],
-                payment_ids=[remote.payment_id for remote in page],
-            )
-        self._examined(len(page))
-        for remote in page:
-            if remote.id in unbooked:
+        async for page in carried_out(self._provider, self._questions, since=since):
+            self._examined(len(page))
+            for remote in await not_booked(self._pool, page):
                 self._would("refunded", remote.amount_kopecks)
 
     def _examined(self, count: int) -> None:

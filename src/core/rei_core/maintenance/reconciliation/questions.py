@@ -8,7 +8,7 @@ and twenty seconds each nobody would get an answer today.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import structlog
@@ -19,6 +19,8 @@ from rei_core.maintenance.model import RunResult
 log = structlog.get_logger(__name__)
 
 UNANSWERED_IN_A_ROW_MAX: Final = 10
+REMOTE_PAGE: Final = 100
+"""Of the provider's lists that are looked up here together."""
 STILL_ON_ITS_WAY: Final = "refund_pending"
 """The code of an answer that is no failure: the provider needs more time."""
 
@@ -72,6 +74,23 @@ class Questions:
                 self.failed(subject(thing), error)
             else:
                 self._unanswered_in_a_row = 0
+
+    async def pages(
+        self, listed: AsyncIterator[Thing], *, subject: str
+    ) -> AsyncIterator[list[Thing]]:
+        """A list of the provider's, some at a time. If it breaks off, that is counted and noted, and
+        what has come is told all the same."""
+        page: list[Thing] = []
+        try:
+            async for thing in listed:
+                page.append(thing)
+                if len(page) == REMOTE_PAGE:
+                    yield page
+                    page = []
+        except PaymentProviderError as error:
+            self.failed(subject, error)
+        if page:
+            yield page
 
     def changed(self, *, amount_kopecks: int = 0) -> None:
         """Something came to its end, and perhaps money to a customer."""

@@ -17,6 +17,7 @@ are is for a person to find out. Refunds of our payments that no row explains ar
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -55,14 +56,13 @@ log = structlog.get_logger(__name__)
 
 PAGE: Final = 200
 """Payments asked about between two writes of the progress."""
-REMOTE_PAGE: Final = 100
-"""Payments of the provider's list that are looked up here together."""
 KEY_FORGOTTEN_AFTER: Final = timedelta(hours=26)
 """YooKassa keeps keys for about a day; two hours for clocks and for calls that were on their way."""
 LOOKED_FOR_MAX: Final = timedelta(days=30)
 """Longer ago than that nobody reads the list for a creation without an answer."""
 CLOCK_ERROR_MAX: Final = timedelta(minutes=10)
 PROBLEM_CHARS_MAX: Final = 200
+SUCCEEDED: Final = "the list of succeeded payments"
 
 
 async def reconcile(
@@ -225,16 +225,9 @@ class _Run:
         if self._spec.lookback_days == 0 or self._questions.provider_is_away:
             return
         since = now - timedelta(days=self._spec.lookback_days)
-        page: list[RemotePayment] = []
-        try:
-            async for remote in self._provider.list(created_since=since, status="succeeded"):
-                page.append(remote)
-                if len(page) == REMOTE_PAGE:
-                    await self._compare(page)
-                    page = []
-        except PaymentProviderError as error:
-            self._questions.failed("the list of succeeded payments", error)
-        await self._compare(page)
+        listed = self._provider.list(created_since=since, status="succeeded")
+        async for page in self._questions.pages(listed, subject=SUCCEEDED):
+            await self._compare(page)
         if self._unknown_count:
             log.error("reconciliation.unknown_payments", payments=self._unknown_count)
             total = sum(one.amount_kopecks for one in self._unknown)
@@ -246,19 +239,8 @@ class _Run:
 
     async def _compare(self, page: list[RemotePayment]) -> None:
         """Settle what is ours and was not credited; remember what is none of ours."""
-        async with self._pool.acquire() as connection:
-            known = await queries.known(
-                connection,
-                provider_ids=[remote.id for remote in page],
-                our_ids=[our_id(remote) for remote in page],
-            )
-        by_provider_id = {row.provider_payment_id: row for row in known}
-        # By our id only where the provider's is not known yet: a row has one payment, and a second
-        # one that names it is money that nothing explains.
-        by_id = {row.id: row for row in known if row.provider_payment_id is None}
         uncredited: list[RemotePayment] = []
-        for remote in page:
-            row = by_provider_id.get(remote.id) or by_id.get(our_id(remote))
+        for remote, row in await with_rows(self._pool, page):
             if row is None:
                 self._unexplained(remote)
             elif row.status is not PaymentStatus.SUCCEEDED:
@@ -279,17 +261,8 @@ class _Run:
         if self._spec.lookback_days == 0 or self._questions.provider_is_away:
             return
         since = now - timedelta(days=self._spec.lookback_days)
-        page: list[RemoteRefund] = []
-        try:
-            async for remote in self._provider.list_refunds(created_since=since):
-                if remote.status == "succeeded":
-                    page.append(remote)
-                if len(page) == REMOTE_PAGE:
-                    await self._book(page)
-                    page = []
-        except PaymentProviderError as error:
-            self._questions.failed("the list of refunds", error)
-        await self._book(page)
+        async for page in carried_out(self._provider, self._questions, since=since):
+            await self._book(page)
         if self._unbooked_count:
             log.error("reconciliation.unbooked_refunds", refunds=self._unbooked_count)
             self._questions.note(
@@ -300,13 +273,7 @@ class _Run:
 
     async def _book(self, page: list[RemoteRefund]) -> None:
         """Debit what went back to customers of ours without our knowing."""
-        async with self._pool.acquire() as connection:
-            unbooked = await queries.unbooked(
-                connection,
-                refund_ids=[remote.id for remote in page],
-                payment_ids=[remote.payment_id for remote in page],
-            )
-        todo = [remote for remote in page if remote.id in unbooked]
+        todo = await not_booked(self._pool, page)
         in_order = len(page) - len(todo)
         self._questions.result = self._questions.result.plus(examined=in_order)
         await self._questions.ask_each(
@@ -343,6 +310,43 @@ class _Run:
 
 def _remote(remote: RemotePayment) -> str:
     return f"YooKassa's payment {remote.id}"
+
+
+async def with_rows(
+    pool: Pool, page: Sequence[RemotePayment]
+) -> list[tuple[RemotePayment, Payment | None]]:
+    """Payments of the provider's list, each with the row of ours that it belongs to."""
+    async with pool.acquire() as connection:
+        known = await queries.known(
+            connection,
+            provider_ids=[remote.id for remote in page],
+            our_ids=[our_id(remote) for remote in page],
+        )
+    by_provider_id = {row.provider_payment_id: row for row in known}
+    # By our id only where the provider's is not known yet: a row has one payment, and a second
+    # one that names it is money that nothing explains.
+    by_id = {row.id: row for row in known if row.provider_payment_id is None}
+    return [(remote, by_provider_id.get(remote.id) or by_id.get(our_id(remote))) for remote in page]
+
+
+def carried_out(
+    provider: PaymentProvider, questions: Questions, *, since: datetime
+) -> AsyncIterator[list[RemoteRefund]]:
+    """The refunds since then whose money has gone back, page by page."""
+    listed = provider.list_refunds(created_since=since)
+    succeeded = (remote async for remote in listed if remote.status == "succeeded")
+    return questions.pages(succeeded, subject="the list of refunds")
+
+
+async def not_booked(pool: Pool, page: Sequence[RemoteRefund]) -> list[RemoteRefund]:
+    """Those of our payments' refunds that no row explains."""
+    async with pool.acquire() as connection:
+        unbooked = await queries.unbooked(
+            connection,
+            refund_ids=[remote.id for remote in page],
+            payment_ids=[remote.payment_id for remote in page],
+        )
+    return [remote for remote in page if remote.id in unbooked]
 
 
 def our_id(remote: RemotePayment) -> UUID:
