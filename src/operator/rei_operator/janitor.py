@@ -13,8 +13,8 @@ from typing import Final, NoReturn
 import structlog
 
 from rei_core.db import Pool
+from rei_core.maintenance.bans import service as bans
 from rei_core.maintenance.resources import KINDS, UserBan
-from rei_core.users import ban_queries
 from rei_operator.cluster import Cluster
 from rei_operator.index import Index, key_of
 from rei_operator.reconciler import Key, Reconciler
@@ -22,7 +22,6 @@ from rei_operator.reconciler import Key, Reconciler
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS: Final = 15.0
-BAN_PREFIX: Final = "userban/"
 
 
 class Janitor:
@@ -73,11 +72,8 @@ class Janitor:
         self.swept.set()
 
     async def _look_at_orphans(self, listed: set[Key]) -> None:
-        prefix = BAN_PREFIX if self._namespace is None else f"{BAN_PREFIX}{self._namespace}/"
         async with self._pool.acquire() as connection:
-            async for page in ban_queries.sources(connection, prefix):
-                for source in page:
-                    namespace, _, name = source.removeprefix(BAN_PREFIX).partition("/")
-                    key = Key(UserBan.__name__, namespace, name)
-                    if key not in listed:
-                        self._reconciler.wake(key)
+            async for namespace, name in bans.of_resources(connection, namespace=self._namespace):
+                key = Key(UserBan.__name__, namespace, name)
+                if key not in listed:
+                    self._reconciler.wake(key)

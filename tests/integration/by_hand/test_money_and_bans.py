@@ -80,7 +80,8 @@ async def test_a_ban_stays_beside_an_operators_and_delete_lifts_it(
         spec = UserBanSpec(user_id=1, reason="theirs")
         await bans.put(connection, spec, namespace="default", name="one")
         # An operator that starts lifts what its cluster does not have. This one it never had.
-        assert await bans.lift_all_but(connection, namespace="default", names=()) == 1
+        assert [one async for one in bans.of_resources(connection)] == [("default", "one")]
+        assert await bans.lift(connection, namespace="default", name="one") == 1
         assert await banned(pool)
         await users.unban(connection, 1)
         assert await banned(pool)

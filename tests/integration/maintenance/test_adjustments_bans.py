@@ -183,7 +183,11 @@ async def test_bans_of_objects_that_are_gone_are_lifted(shop: Shop, pool: Pool) 
     async with pool.acquire() as connection:
         await bans.put(connection, ban(), namespace="default-2", name="a")
         await users.ban(connection, 1, until=None, reason="by hand")
-        assert await bans.lift_all_but(connection, namespace="default", names={"b"}) == 1
+        known = [one async for one in bans.of_resources(connection, namespace="default")]
+        assert known == [("default", "a"), ("default", "b")]
+        everywhere = [one async for one in bans.of_resources(connection)]
+        assert everywhere == [("default-2", "a"), *known]
+        assert await bans.lift(connection, namespace="default", name="a") == 1
     rows = await pool.fetch("SELECT source FROM user_bans ORDER BY source")
     assert [row["source"] for row in rows] == [
         "admin/1", "userban/default-2/a", "userban/default/b",

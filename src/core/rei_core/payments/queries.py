@@ -244,11 +244,11 @@ async def lock_refundable_kopecks(connection: Connection, payment_id: UUID) -> i
 
 
 # The provider keeps keys for a day, from the first try that reached it: not before the row was made.
-FIND_REFUND = """
+_REFUNDS = """
 SELECT *, created_at < now() - interval '20 hours' AS key_may_be_forgotten
 FROM payment_refunds
-WHERE operation_id = $1
 """
+FIND_REFUND = f"{_REFUNDS} WHERE operation_id = $1"
 
 
 async def find_refund(connection: Connection, operation_id: str) -> Refund | None:
@@ -257,11 +257,7 @@ async def find_refund(connection: Connection, operation_id: str) -> Refund | Non
     return None if row is None else refund_of(row)
 
 
-FIND_REFUND_BY_ID = """
-SELECT *, created_at < now() - interval '20 hours' AS key_may_be_forgotten
-FROM payment_refunds
-WHERE id = $1
-"""
+FIND_REFUND_BY_ID = f"{_REFUNDS} WHERE id = $1"
 
 
 async def find_refund_by_id(connection: Connection, refund_id: UUID) -> Refund | None:

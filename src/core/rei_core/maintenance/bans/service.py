@@ -9,7 +9,8 @@ resource, so an operator would take it for one whose UserBan was deleted, and li
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator
+from typing import Final
 
 import structlog
 
@@ -17,6 +18,9 @@ from rei_core.db import Connection
 from rei_core.errors import UserUnknown
 from rei_core.maintenance.resources.users import UserBanSpec
 from rei_core.users import ban_queries
+
+RESOURCES: Final = "userban/"
+"""Sources of bans by resources begin so."""
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +31,7 @@ def source_of(*, namespace: str, name: str, by_hand: bool = False) -> str:
 
 
 def _prefix(namespace: str, *, by_hand: bool = False) -> str:
-    return f"{'by-hand' if by_hand else 'userban'}/{namespace}/"
+    return f"{'by-hand/' if by_hand else RESOURCES}{namespace}/"
 
 
 async def put(
@@ -81,16 +85,15 @@ async def banned_by(connection: Connection, source: str) -> int | None:
     return await ban_queries.user_of(connection, source)
 
 
-async def lift_all_but(connection: Connection, *, namespace: str, names: Collection[str]) -> int:
-    """Lift what resources of this namespace banned that are not there any more; how many.
+async def of_resources(
+    connection: Connection, *, namespace: str | None = None
+) -> AsyncIterator[tuple[str, str]]:
+    """(namespace, name) of every resource that bans somebody; of one namespace, or of all.
 
-    For the start of an operator: a resource may have been deleted while nobody looked.
+    Not what was put by hand: that is nobody's to lift who looks for resources.
     """
-    kept = {source_of(namespace=namespace, name=name) for name in names}
-    lifted = 0
-    async for page in ban_queries.sources(connection, _prefix(namespace)):
+    prefix = RESOURCES if namespace is None else _prefix(namespace)
+    async for page in ban_queries.sources(connection, prefix):
         for source in page:
-            if source not in kept:
-                await ban_queries.lift(connection, source)
-                lifted += 1
-    return lifted
+            its_namespace, _, name = source.removeprefix(RESOURCES).partition("/")
+            yield its_namespace, name

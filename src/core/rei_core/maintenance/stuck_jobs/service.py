@@ -19,6 +19,7 @@ import structlog
 
 from rei_core.db import Connection
 from rei_core.jobs import end_queries
+from rei_core.jobs.sweeping import refusal_of
 from rei_core.maintenance.model import Progress, RunResult
 from rei_core.maintenance.resources.jobs import StuckJobPolicySpec
 from rei_core.maintenance.stuck_jobs import queries
@@ -100,9 +101,8 @@ async def _end(
     except asyncpg.IntegrityConstraintViolationError as error:
         if len(job_ids) == 1:
             log.error("stuck_jobs.refused", job_id=job_ids[0], error=type(error).__name__)  # noqa: TRY400 - the statement's text says nothing, its values are a customer's
-            constraint = error.constraint_name or type(error).__name__
             return result.plus(failed=1).noting(
-                f"job {job_ids[0]} could not be ended: {constraint}. Look at `rei audit`"
+                f"job {job_ids[0]} could not be ended: {refusal_of(error)}. Look at `rei audit`"
             )
     for job_id in job_ids:
         result = await _end(connection, spec, progress, result, [job_id])
