@@ -17,12 +17,11 @@ import structlog
 from aiohttp import web
 
 from rei_bot.metrics import Metrics
-from rei_core.db import Pool
+from rei_core.db import Pool, answers
 from rei_core.errors import ConfigurationError
 
 log = structlog.get_logger()
 
-READY_SECONDS_MAX = 2.0
 TICK_AGE_SECONDS_MAX = 150.0
 """The longest that a look at Telegram may take, and some."""
 IDLE_SECONDS_MAX = 30.0
@@ -99,13 +98,7 @@ class StatusServer:
         del request
         if self._stop.is_set():
             return web.Response(text="stopping", status=503)
-        try:
-            async with (
-                asyncio.timeout(READY_SECONDS_MAX),
-                self._pool.acquire(timeout=READY_SECONDS_MAX) as connection,
-            ):
-                await connection.fetchval("SELECT 1")
-        except Exception:  # whatever it is, we are not ready
+        if not await answers(self._pool):
             return web.Response(text="database unreachable", status=503)
         return web.Response(text="ok")
 

@@ -8,10 +8,9 @@ from typing import Final
 
 from aiohttp import web
 
-from rei_core.db import Pool
+from rei_core.db import Pool, answers
 from rei_operator.metrics import Metrics
 
-READY_SECONDS_MAX: Final = 2.0
 TICK_AGE_SECONDS_MAX: Final = 60.0
 
 
@@ -64,13 +63,7 @@ class StatusServer:
         del request
         if not self._watching():
             return web.Response(text="not watching", status=503)
-        try:
-            async with (
-                asyncio.timeout(READY_SECONDS_MAX),
-                self._pool.acquire(timeout=READY_SECONDS_MAX) as connection,
-            ):
-                await connection.fetchval("SELECT 1")
-        except Exception:  # whatever it is, we are not ready
+        if not await answers(self._pool):
             return web.Response(text="database unreachable", status=503)
         return web.Response(text="ok")
 

@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from rei_core.db import Pool
+from rei_core.db import Pool, answers
 from rei_core.errors import ConfigurationError
 from rei_worker.metrics import Metrics
 
-READY_SECONDS_MAX = 2.0
 TICK_AGE_SECONDS_MAX = 60.0
 
 
@@ -73,13 +72,7 @@ class StatusServer:
         del request
         if self._stop.is_set():
             return web.Response(text="draining", status=503)
-        try:
-            async with (
-                asyncio.timeout(READY_SECONDS_MAX),
-                self._pool.acquire(timeout=READY_SECONDS_MAX) as connection,
-            ):
-                await connection.fetchval("SELECT 1")
-        except Exception:  # whatever it is, we are not ready
+        if not await answers(self._pool):
             return web.Response(text="database unreachable", status=503)
         return web.Response(text="ok")
 

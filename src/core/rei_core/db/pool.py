@@ -18,6 +18,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 logger = structlog.get_logger(__name__)
 
 CLOSE_SECONDS_MAX = 5.0
+READY_SECONDS_MAX = 2.0
 
 
 async def create_pool(
@@ -61,6 +62,19 @@ async def close_pool(pool: Pool) -> None:
     except TimeoutError:
         logger.warning("database.connections_cut_off")
         pool.terminate()
+
+
+async def answers(pool: Pool) -> bool:
+    """Whether the database answers now: what every process is asked before it gets work."""
+    try:
+        async with (
+            asyncio.timeout(READY_SECONDS_MAX),
+            pool.acquire(timeout=READY_SECONDS_MAX) as connection,
+        ):
+            await connection.fetchval("SELECT 1")
+    except Exception:  # whatever it is, it is no answer
+        return False
+    return True
 
 
 def is_lost(connection: Connection) -> bool:
