@@ -84,6 +84,11 @@ class Books:
             self.on_trial,
         )
 
+    def call_came_back(self) -> None:
+        """The provider is off its trial, unless it has been found out meanwhile."""
+        if "provider" not in self.circuits:
+            self.on_trial = False
+
     def accounts(self) -> dict[str, int]:
         """The sum of each account that money ever went through."""
         sums: dict[str, int] = {}
@@ -215,6 +220,7 @@ class Complete(Held):
         books.change(self.key, status="completed", lapsed=False)
         books.post(TransferKind.CAPTURE, self.key)
         books.deliveries.add(("result", reference(self.key)))
+        books.call_came_back()
         return True
 
 
@@ -372,8 +378,7 @@ class CallCameBack:
     """The provider answered: its trial is passed."""
 
     def apply(self, books: Books) -> Answer:
-        if "provider" not in books.circuits:
-            books.on_trial = False
+        books.call_came_back()
         return None
 
 

@@ -135,6 +135,28 @@ async def test_one_failure_on_trial_opens_again_and_costs_one_attempt(studio: St
         await studio.until_delivered()
 
 
+async def test_a_picture_ends_the_trial(studio: Studio) -> None:
+    await close_after_failure(studio)
+    assert await studio.count("circuits WHERE on_trial") == 1
+    await studio.customer()
+    async with studio.working(circuit_failures_max=8):
+        await studio.until_status(await studio.order(), "completed")
+        await studio.until_delivered()
+    assert await studio.count("circuits WHERE on_trial") == 0
+
+
+async def test_a_picture_begins_the_count_of_failures_anew(studio: Studio) -> None:
+    await studio.customer()
+    studio.provider.outcomes = [BUSY]
+    async with studio.working(circuit_failures_max=8) as worker:
+        job = await studio.order()
+        await until(lambda: ended(worker, "retried") == 1)
+        await studio.until_status(job, "completed")
+        await studio.until_delivered()
+    assert await studio.count("circuits") == 1, "the failure was counted"
+    assert await studio.count("circuits WHERE failures > 0") == 0
+
+
 async def test_a_blocked_prompt_proves_that_the_provider_works(studio: Studio) -> None:
     await studio.customer()
     studio.provider.outcomes = [BUSY, BUSY, studio.blocked(), BUSY, BUSY]
