@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from rei_core.maintenance.backups.listing import list_backups
 from rei_core.maintenance.backups.manifest import MANIFEST
 from rei_core.maintenance.backups.retention import RetentionPolicy, prune
 from rei_core.maintenance.backups.storage import Storage
-from rei_core.maintenance.backups.tools import named
+from rei_core.maintenance.backups.tools import find_tools, named
 from rei_core.maintenance.backups.verify import ScratchServer, maintenance, verify_by_restoring
 
 from .conftest import BackUp, databases_like, execute
@@ -82,3 +84,20 @@ async def test_a_retention_that_was_cut_off_tells_of_all_that_it_deleted(
     assert intended == [pruned.deleted]
     assert pruned.examined == 4
     assert {one.id for one in await list_backups(storage)} == {kept, untouched}
+
+
+async def test_a_tool_is_ended_in_whichever_moment_of_its_start_we_are(tmp_path: Path) -> None:
+    """asyncio, cancelled while it connects the pipes, kills the script and waits for its pipes to be
+    closed, which the script's own child never does."""
+    script = tmp_path / "pg_dump"
+    script.write_text("#!/bin/sh\nsleep 600 &\nwait\n")
+    script.chmod(0o755)
+    for turns in range(12):
+        finding = asyncio.create_task(find_tools(server_version=15, folder=tmp_path))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        time.sleep(0.05)  # noqa: ASYNC251 - a busy machine: the child is there, and no turn passes
+        finding.cancel()
+        _, late = await asyncio.wait({finding}, timeout=15)
+        assert not late, f"cancelled after {turns} turns of the loop"
+        assert finding.cancelled()

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy.engine import make_url
@@ -156,12 +157,11 @@ async def _tools_in(folder: Path) -> Tools | None:
 
 async def _version(tool: Path) -> int | None:
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await _started(
             tool,
             "--version",
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
         )
     except OSError:
         return None
@@ -232,7 +232,7 @@ async def run(
     It has ended when the block is left, however that is left.
     """
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(
+    process = await _started(
         tool,
         *arguments,
         stdin=pipe if feed else null,
@@ -241,7 +241,6 @@ async def run(
         env=server.environment(application),
         cwd="/",
         limit=PIPE_BYTES,
-        start_new_session=True,  # it may be a script that starts the tool: both are ended
     )
     async with ending(process):
         assert process.stderr is not None
@@ -252,6 +251,24 @@ async def run(
             stderr.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await stderr
+
+
+async def _started(*command: Path | str, **more: Any) -> asyncio.subprocess.Process:
+    """Start a process in a session of its own: it may be a script that starts the tool, and both are
+    to be ended.
+
+    Cancelled while it connects the pipes, asyncio waits for an end that it never hears of. So it is
+    left to finish that, which takes a moment, and then the process is ended.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(*command, start_new_session=True, **more)
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await _end(await starting)
+        raise
 
 
 async def _tail(stream: asyncio.StreamReader) -> bytes:
@@ -284,7 +301,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 async def _gone(process: asyncio.subprocess.Process) -> None:
-    # Some versions of asyncio count a process as ended only when its output has been read.
-    while process.stdout is not None and await process.stdout.read(PIPE_BYTES):
-        pass
+    # Its output to the end, both of it: before that some versions of asyncio do not count it as ended,
+    # and its pipes would still be open when the loop is closed, which says so on stderr.
+    for stream in (process.stdout, process.stderr):
+        while stream is not None and await stream.read(PIPE_BYTES):
+            pass
     await process.wait()
