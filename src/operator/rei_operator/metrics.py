@@ -150,6 +150,7 @@ class _Queue(Collector):
             return
         for name, text, value in (
             ("rei_queue_queued", "Jobs that wait", queue.queued),
+            ("rei_queue_due", "Jobs that wait and could be worked on now", queue.due),
             ("rei_queue_processing", "Jobs at work", queue.processing),
             ("rei_queue_oldest_age_seconds", "Age of the job that waits longest",
              queue.oldest_queued_seconds),

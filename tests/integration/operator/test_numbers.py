@@ -41,7 +41,7 @@ async def with_user(pool: Pool) -> Pool:
 async def test_an_empty_queue_has_no_mean_and_no_age(pool: Pool) -> None:
     async with pool.acquire() as connection:
         assert await queue_state(connection) == QueueState(
-            queued=0, processing=0, oldest_queued_seconds=0.0, mean_seconds=None
+            queued=0, due=0, processing=0, oldest_queued_seconds=0.0, mean_seconds=None
         )
 
 
@@ -57,6 +57,26 @@ async def test_the_queue_is_counted(with_user: Pool) -> None:
     assert (queue.queued, queue.processing) == (2, 1)
     assert queue.oldest_queued_seconds == pytest.approx(100, abs=30)
     assert queue.mean_seconds == pytest.approx(20, abs=0.1)
+
+
+async def test_what_no_worker_could_take_now_is_not_due(with_user: Pool) -> None:
+    async def due(pool: Pool) -> int:
+        async with pool.acquire() as connection:
+            return (await queue_state(connection)).due
+
+    for key in ("a", "b", "c"):
+        await add_job(with_user, key, "queued", 1, 0, 0)
+    await with_user.execute("UPDATE jobs SET model = 'other' WHERE idempotency_key = 'b'")
+    await with_user.execute(
+        "UPDATE jobs SET run_after = now() + interval '1 hour' WHERE idempotency_key = 'c'"
+    )
+    assert await due(with_user) == 2
+    await with_user.execute("INSERT INTO circuits (name, opened_at) VALUES ('model:other', now())")
+    assert await due(with_user) == 1
+    await with_user.execute("INSERT INTO circuits (name, opened_at) VALUES ('provider', now())")
+    assert await due(with_user) == 0
+    await with_user.execute("UPDATE circuits SET opened_at = NULL")
+    assert await due(with_user) == 2
 
 
 async def test_without_the_database_the_queue_is_absent_rather_than_old(database_url: str) -> None:

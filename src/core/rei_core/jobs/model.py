@@ -119,9 +119,14 @@ class EndedJob:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The queue in numbers, from PostgreSQL. Ages and durations in seconds."""
+    """The queue in numbers, from PostgreSQL. Ages and durations in seconds.
+
+    `due` of the queued jobs could be worked on now: the others wait for their next attempt, or for a
+    provider that is down.
+    """
 
     queued: int
+    due: int
     processing: int
     oldest_queued_seconds: float
     mean_seconds: float | None

@@ -59,8 +59,14 @@ MEAN_OF_MINUTES = 30
 # Each part reads an index of its own that holds no more than it counts: waiting jobs, jobs at work,
 # and the last hundred that were completed. `status IN (…)` over the table would read all of it.
 QUEUE_STATE = """
-WITH waiting AS (
-    SELECT count(*) AS jobs, extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds
+WITH paused AS MATERIALIZED (
+    SELECT name FROM circuits WHERE opened_at IS NOT NULL
+), waiting AS (
+    SELECT count(*) AS jobs,
+           count(*) FILTER (WHERE run_after <= now() AND NOT EXISTS (
+               SELECT FROM paused WHERE name = 'provider' OR name = 'model:' || jobs.model
+           )) AS due,
+           extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds
     FROM jobs
     WHERE status = 'queued'
 ), at_work AS (
@@ -75,7 +81,7 @@ WITH waiting AS (
     ORDER BY finished_at DESC
     LIMIT $2
 )
-SELECT waiting.jobs AS queued, coalesce(waiting.oldest_seconds, 0) AS oldest_queued_seconds,
+SELECT waiting.jobs AS queued, waiting.due, coalesce(waiting.oldest_seconds, 0) AS oldest_queued_seconds,
        at_work.jobs AS processing, (SELECT avg(seconds) FROM recent) AS mean_seconds
 FROM waiting, at_work
 """
