@@ -107,6 +107,12 @@ ETCD: Final = Module(
     packages={"etcd": "go.etcd.io/etcd/server/v3"},
     source="go.etcd.io/etcd/server/v3",
 )
+HELM: Final = Module(
+    folder=CHECKOUT / "tools" / "helm",
+    packages={"helm": "helm.sh/helm/v4/cmd/helm"},
+    source="helm.sh/helm/v4",
+    version_variables=("helm.sh/helm/v4/internal/version.version",),
+)
 
 
 def built(module: Module, programs: Sequence[str], *, say: Say) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rei_sandbox.cluster.go_programs import ETCD, KUBERNETES, Say, built
+from rei_sandbox.cluster.go_programs import ETCD, HELM, KUBERNETES, Say, built
 
 NAMES: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 
@@ -48,6 +48,11 @@ def obtain_kubectl(environment: Mapping[str, str], *, say: Say) -> Path:
         if program := shutil.which("kubectl", path=folders):
             return Path(program)
     return built(KUBERNETES, ["kubectl"], say=say)["kubectl"]
+
+
+def obtain_helm(*, say: Say) -> Path:
+    """helm, always the pinned one: what a chart renders to must not depend on the machine."""
+    return built(HELM, ["helm"], say=say)["helm"]
 
 
 def _whole_set(environment: Mapping[str, str], *, say: Say) -> dict[str, Path] | None:
