@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster chaos mutants lint format crds screenshots bench clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster chaos mutants lint format crds renders screenshots bench clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ mutants: ## Plant one bug after the other where money moves; exit 0 only if the 
 	@tools/setup
 	$(BIN)/python tools/mutants.py $(NAMES)
 
-lint: ## Check style, types, layers, migrations, planted bugs, CRDs, and known vulnerabilities
+lint: ## Check style, types, layers, migrations, planted bugs, CRDs, chart, known vulnerabilities
 	@tools/setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -72,11 +72,16 @@ lint: ## Check style, types, layers, migrations, planted bugs, CRDs, and known v
 	$(BIN)/squawk src/core/rei_core/db/revisions/*.sql
 	$(BIN)/python tools/mutants.py --check
 	$(BIN)/python tools/crds.py --check
+	$(BIN)/python tools/chart.py --check
 	tools/audit
 
-crds: ## Write k8s/crds anew from the models of the custom resources
+crds: ## Write k8s/crds anew from the models of the custom resources, and the chart's copies of k8s
 	@tools/setup
 	$(BIN)/python tools/crds.py
+
+renders: ## Write tests/chart/golden anew: what the chart renders to
+	@tools/setup
+	$(BIN)/python tools/chart.py
 
 format: ## Format the code and mend what can be mended
 	@tools/setup

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import asyncpg
 import pytest
 from click.testing import CliRunner
+from sqlalchemy.engine import make_url
 
 from rei_core.commands.migrate import migrate_command
 from rei_core.db.migrate import REVISIONS, migrate, schema_state, script_directory
@@ -95,3 +97,41 @@ def test_the_command_tells_what_it_does(
     assert "Migrated the schema from nothing to" in runner.invoke(migrate_command).output
     assert "nothing to do" in runner.invoke(migrate_command).output
     assert runner.invoke(migrate_command, ["--check"]).exit_code == 0
+
+
+def test_a_schema_of_a_newer_version_is_left_as_it_is(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a rollback pods of the older version start on it."""
+    asyncio.run(migrate(empty_database_url))
+    asyncio.run(execute(empty_database_url, "UPDATE alembic_version SET version_num = '9999'"))
+    monkeypatch.setenv("REI_DATABASE_URL", empty_database_url)
+    for words in ([], ["--check"]):
+        ended = CliRunner().invoke(migrate_command, words)
+        assert ended.exit_code == 0, ended.output
+        assert "newer" in ended.output
+    assert asyncio.run(schema_state(empty_database_url)).current == "9999"
+
+
+def test_the_command_waits_for_a_database_that_comes(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{make_url(empty_database_url).database}_late"
+    late = make_url(empty_database_url).set(database=name).render_as_string(hide_password=False)
+    monkeypatch.setenv("REI_DATABASE_URL", late)
+    assert CliRunner().invoke(migrate_command, []).exception is not None, "it is not there yet"
+    comes = threading.Timer(
+        1.5, lambda: asyncio.run(execute(empty_database_url, f"CREATE DATABASE {name}"))
+    )
+    comes.start()
+    ended = CliRunner().invoke(migrate_command, ["--wait", "60"])
+    comes.join()
+    assert ended.exit_code == 0, ended.output
+    assert "Migrated the schema from nothing" in ended.output
+    asyncio.run(execute(empty_database_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()

@@ -61,7 +61,30 @@ def _redis_address(url: SecretStr) -> SecretStr:
     return url
 
 
-class CoreSettings(BaseSettings):
+class RedisSettings(BaseSettings):
+    """The way to Redis."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    redis_url: Annotated[
+        SecretStr,
+        AfterValidator(_redis_address),
+        Field(description="Redis: redis://:password@host:6379/0"),
+    ] = SecretStr("redis://127.0.0.1:6379/0")
+
+
+class CatalogSettings(BaseSettings):
+    """What is for sale."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    catalog_file: Annotated[
+        Path | None,
+        Field(description="Models, prices, ratios, sizes (TOML); the bundled one if unset"),
+    ] = None
+
+
+class CoreSettings(RedisSettings, CatalogSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
@@ -70,21 +93,12 @@ class CoreSettings(BaseSettings):
         SecretStr,
         Field(min_length=1, description="PostgreSQL: postgresql://user:password@host/db"),
     ]
-    redis_url: Annotated[
-        SecretStr,
-        AfterValidator(_redis_address),
-        Field(description="Redis: redis://:password@host:6379/0"),
-    ] = SecretStr("redis://127.0.0.1:6379/0")
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much is logged")
     ] = "INFO"
     log_format: Annotated[
         Literal["json", "console"], Field(description="json for collectors, console for people")
     ] = "json"
-    catalog_file: Annotated[
-        Path | None,
-        Field(description="Models, prices, ratios, sizes (TOML); the bundled one if unset"),
-    ] = None
     database_pool_size_max: Annotated[
         int, Field(ge=2, le=200, description="Connections to PostgreSQL of one process")
     ] = 10
@@ -319,10 +333,26 @@ class OperatorSettings(CoreSettings, YooKassaSettings):
         str,
         Field(pattern="^(Always|IfNotPresent|Never)$", description="When Jobs pull their image"),
     ] = "IfNotPresent"
+    job_pull_secrets: Annotated[
+        tuple[ObjectName, ...],
+        NoDecode,
+        BeforeValidator(_from_json),
+        Field(
+            max_length=10,
+            description="Secrets by which Jobs pull their image, as a JSON list of names",
+        ),
+    ] = ()
     job_settings_secret: Annotated[
         ObjectName,
         Field(description="The Secret, in the resource's namespace, that is the Jobs' environment"),
     ] = "rei"  # noqa: S105 - a Secret's name
+    job_database_url_key: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[-._a-zA-Z0-9]{1,253}$",
+            description="The key in that Secret that is the Jobs' REI_DATABASE_URL, if it has another name",
+        ),
+    ] = None
     job_memory_limit: Annotated[
         str, Field(pattern=r"^[0-9]+(Mi|Gi)$", description="The memory limit of Jobs")
     ] = "512Mi"

@@ -45,8 +45,12 @@ class JobTemplate:
 
     image: str
     image_pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
     settings_secret: str
     """The Secret whose keys become the Job's environment (REI_DATABASE_URL, YOOKASSA_…)."""
+    database_url_key: str | None = None
+    """If given, only this key of the Secret is taken, as REI_DATABASE_URL: other operators call it
+    by names of their own (CloudNativePG's is "uri")."""
     memory_limit: str = "512Mi"
     cpu_request: str = "100m"
     node_selector: dict[str, str] = field(default_factory=dict)
@@ -202,6 +206,8 @@ def _job(
         "containers": [container],
         "volumes": volumes,
     }
+    if template.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret} for secret in template.pull_secrets]
     if template.node_selector:
         pod["nodeSelector"] = template.node_selector
     return {
@@ -258,8 +264,12 @@ def _container(
         "image": template.image,
         "imagePullPolicy": template.image_pull_policy,
         "command": arguments,
-        "envFrom": [{"secretRef": {"name": template.settings_secret}}],
-        "env": [{"name": RESOURCE_VARIABLE, "value": text}, *_credentials(storage)],
+        **_settings(template),
+        "env": [
+            {"name": RESOURCE_VARIABLE, "value": text},
+            *_database_url(template),
+            *_credentials(storage),
+        ],
         "resources": {
             "requests": {"cpu": template.cpu_request, "memory": "128Mi"},
             "limits": {"memory": template.memory_limit},
@@ -271,6 +281,18 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
     }
+
+
+def _settings(template: JobTemplate) -> Json:
+    if template.database_url_key is not None:
+        return {}
+    return {"envFrom": [{"secretRef": {"name": template.settings_secret}}]}
+
+
+def _database_url(template: JobTemplate) -> list[Json]:
+    if template.database_url_key is None:
+        return []
+    return [_from_secret("REI_DATABASE_URL", template.settings_secret, template.database_url_key)]
 
 
 def _credentials(storage: Storage) -> list[Json]:

@@ -161,7 +161,9 @@ def job_template(settings: OperatorSettings) -> JobTemplate:
     return JobTemplate(
         image=settings.job_image,
         image_pull_policy=settings.job_image_pull_policy,
+        pull_secrets=settings.job_pull_secrets,
         settings_secret=settings.job_settings_secret,
+        database_url_key=settings.job_database_url_key,
         memory_limit=settings.job_memory_limit,
     )
 

@@ -164,19 +164,21 @@ def tool() -> ModuleType:
 
 
 def test_the_files_are_what_the_models_say(tool: ModuleType) -> None:
-    assert tool.differences(K8S / "crds") == []
-    assert {path.name for path in (K8S / "crds").iterdir()} == set(tool.files())
+    for folder, wanted in tool.folders().items():
+        assert tool.differences(folder, wanted) == []
+        assert {path.name for path in folder.iterdir()} == set(wanted)
 
 
 def test_the_tool_writes_removes_and_sees_differences(tool: ModuleType, tmp_path: Path) -> None:
-    tool.write(tmp_path)
-    assert tool.differences(tmp_path) == []
+    wanted = tool.files()
+    tool.write(tmp_path, wanted)
+    assert tool.differences(tmp_path, wanted) == []
     (tmp_path / "gone.yaml").write_text("kind: Gone")
     changed = tmp_path / "userbans.yaml"
     changed.write_text(changed.read_text().replace("Telegram", "Telegramm"))
-    assert tool.differences(tmp_path) == ["gone.yaml", "userbans.yaml"]
-    tool.write(tmp_path)
-    assert tool.differences(tmp_path) == []
+    assert tool.differences(tmp_path, wanted) == ["gone.yaml", "userbans.yaml"]
+    tool.write(tmp_path, wanted)
+    assert tool.differences(tmp_path, wanted) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

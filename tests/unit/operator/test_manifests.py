@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -89,6 +90,25 @@ def test_every_job_is_bounded_owned_and_restricted(job: dict[str, Any]) -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "rei"}}]
     volumes = {volume["name"] for volume in pod["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+
+
+def test_a_database_of_another_operator_is_named_by_its_own_key() -> None:
+    template = dataclasses.replace(TEMPLATE, settings_secret="pg-app", database_url_key="uri")
+    pod = manifests.backup_job(backup(), template)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert "envFrom" not in container
+    (given,) = (one for one in container["env"] if one["name"] == "REI_DATABASE_URL")
+    assert given["valueFrom"] == {"secretKeyRef": {"name": "pg-app", "key": "uri"}}
+
+
+def test_an_image_of_a_private_registry_is_pulled_with_its_secrets() -> None:
+    template = dataclasses.replace(TEMPLATE, pull_secrets=("registry",))
+    pod = manifests.backup_job(backup(), template)["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert (
+        "imagePullSecrets"
+        not in manifests.backup_job(backup(), TEMPLATE)["spec"]["template"]["spec"]
+    )
 
 
 @pytest.mark.parametrize("job", jobs(), ids=lambda job: job["metadata"]["name"])

@@ -46,6 +46,11 @@ class SchemaState:
     def up_to_date(self) -> bool:
         return self.current == self.head
 
+    @property
+    def newer(self) -> bool:
+        """Whether a newer Rei has migrated it. This one works with it: migrations see to that."""
+        return self.current is not None and self.current not in _known_revisions()
+
 
 def run_sql_beside(module_file: str) -> None:
     """Run the `.sql` file that lies beside a revision's `.py`, as one script."""
@@ -109,8 +114,7 @@ async def require_schema(database_url: str) -> None:
         ) from None
     if state.up_to_date:
         return
-    known = {script.revision for script in script_directory().walk_revisions()}
-    if state.current is not None and state.current not in known:
+    if state.newer:
         log.warning("schema is newer than this code", schema=state.current, known=state.head)
         return
     raise ConfigurationError(
@@ -118,6 +122,10 @@ async def require_schema(database_url: str) -> None:
         f"the schema is at {state.current or 'nothing'}, {state.head} is wanted",
         "Run `rei migrate`",
     )
+
+
+def _known_revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in script_directory().walk_revisions())
 
 
 async def _with_connection(database_url: str, work: object) -> None:

@@ -18,7 +18,7 @@ from rei_core.errors import ReiError
 from rei_sandbox.cluster.control_plane import ControlPlane
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.go_programs import CHECKOUT
-from rei_sandbox.cluster.programs import obtain
+from rei_sandbox.cluster.programs import obtain, obtain_helm
 from rei_sandbox.cluster.shared import GIVEN, launch
 
 FOLDER: Final = Path(".rei/cluster")
@@ -60,10 +60,10 @@ def prepare() -> None:
     Where none are to be had it says so and ends with 0: the tests skip what needs them, and fail
     under CI=true.
     """
-    if os.environ.get(GIVEN):
-        return
     try:
-        obtain(os.environ, say=_say)
+        obtain_helm(say=_say)
+        if not os.environ.get(GIVEN):
+            obtain(os.environ, say=_say)
     except NoCluster as error:
         _say(f"there will be no cluster to test on: {error}")
 
