@@ -1,6 +1,7 @@
 """`bench/run`: measure, keep the raw figures, write the report and draw it.
 
-Only a whole run writes docs/benchmarks.md; a part of one writes bench/results/partial.md.
+Only a whole run, or rows of one measured again, write docs/benchmarks.md; a part writes
+bench/results/partial.md.
 """
 
 from __future__ import annotations
@@ -36,14 +37,24 @@ RESULTS = BENCH / "results"
 )
 @click.option("--rounds", type=click.IntRange(1, 25), default=3, show_default=True)
 @click.option("--quick", is_flag=True, help="Short rounds: whether it works, not how fast it is.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Put the rows of --only into the report of the last whole run, in the place of theirs.",
+)
 @click.option("--report-only", is_flag=True, help="Write the report of the last whole run anew.")
-def main(only: tuple[str, ...], rounds: int, quick: bool, report_only: bool) -> None:
+def main(
+    only: tuple[str, ...], rounds: int, quick: bool, again: bool, report_only: bool
+) -> None:  # fmt: skip
     """Measure Rei beside its peers and the limits of this machine."""
-    whole = report_only or not (only or quick)
+    if again and (quick or not only):
+        raise click.UsageError("--again goes with --only, and not with --quick")
+    whole = report_only or again or not (only or quick)
     raw = RESULTS / ("full.json" if whole else "partial.json")
     if not report_only:
         rows = [row for row in ROWS if not only or row.key in only]
-        results.save(_run(rows, rounds=rounds, quick=quick), raw)
+        run = _run(rows, rounds=rounds, quick=quick)
+        results.save(results.replaced(results.load(raw), run) if again else run, raw)
     _write(raw, whole=whole)
 
 

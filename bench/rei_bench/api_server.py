@@ -136,10 +136,19 @@ class Objects:
         (await self._client.post(self._path, json=manifest)).raise_for_status()
 
     async def _watch(self, version: str) -> None:
-        query = {"watch": "1", "resourceVersion": version}
-        async with self._client.stream("GET", self._path, params=query, timeout=None) as answer:
-            async for line in answer.aiter_lines():
-                self._saw(json.loads(line)["object"])
+        while True:
+            query = {"watch": "1", "resourceVersion": version}
+            async with self._client.stream("GET", self._path, params=query, timeout=None) as answer:
+                async for line in answer.aiter_lines():
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        break
+                    self._saw(event["object"])
+            # The API server hangs up on who reads too slowly for it.
+            listed = (await self._client.get(self._path)).raise_for_status().json()
+            version = listed["metadata"]["resourceVersion"]
+            for seen in listed["items"]:
+                self._saw(seen)
 
     def _saw(self, seen: dict[str, Any]) -> None:
         name = seen["metadata"]["name"]

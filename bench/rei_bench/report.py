@@ -84,6 +84,8 @@ def _asked(row: RowResult) -> list[tuple[Asked, list[tuple[CaseResult, Spread]]]
 
 def _row(row: RowResult, *, notes: str | None, plots: str | None) -> list[str]:
     parts = [f"## {row.title}\n", row.text + "\n"]
+    if row.again_at is not None:
+        parts.append(f"All of it was measured again by itself, {row.again_at}.\n")
     if row.error is not None:
         parts.append(f"**Not measured to its end:** `{row.error.splitlines()[0]}`\n")
     if not row.cases:

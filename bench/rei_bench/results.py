@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class RowResult:
     cases: Sequence[CaseResult]
     seconds: float
     error: str | None = None
+    again_at: str | None = None
+    """When it was measured, if that was after the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ class RunResult:
     machine: dict[str, Any]
     versions: dict[str, str]
     rows: Sequence[RowResult]
+
+
+def replaced(run: RunResult, again: RunResult) -> RunResult:
+    """The run with some of its rows measured again, later."""
+    by_key = {row.key: replace(row, again_at=again.began_at) for row in again.rows}
+    return replace(run, rows=[by_key.get(row.key, row) for row in run.rows])
 
 
 def save(run: RunResult, file: Path) -> None:

@@ -97,3 +97,16 @@ def test_a_run_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     made = run(GOOD, BAD, replace(GOOD, name="p99", unit="ms"))
     results.save(made, tmp_path / "run.json")
     assert page(results.load(tmp_path / "run.json")) == page(made)
+
+
+def test_a_row_measured_again_takes_the_place_of_the_old_one_and_says_when() -> None:
+    first, later = (
+        run(error="BenchError: it ended"),
+        replace(run(GOOD), began_at="2026-11-25 08:00 UTC"),
+    )
+
+    text = page(results.replaced(first, later))
+
+    assert "it ended" not in text
+    assert "| 1 client | 100 (100–100) | 85.0 (80.0–90.0) |" in text
+    assert "All of it was measured again by itself, 2026-11-25 08:00 UTC." in text
