@@ -18,8 +18,9 @@ from rei_bench.programs import config, tell
 from rei_core import logs
 from rei_core.db import create_pool
 from rei_core.images.port import GeneratedImage, ImageRequest
+from rei_core.jobs.workers import worker_name
 from rei_core.settings import WorkerSettings
-from rei_worker.doorbell import DoorbellBroker, consumer_name, hear
+from rei_worker.doorbell import DoorbellBroker, hear
 from rei_worker.execution import JobRunner
 from rei_worker.leases import LeaseKeeper
 from rei_worker.main import _quiet_taskiq
@@ -99,7 +100,7 @@ async def main() -> None:
         metrics=metrics,
         on_end=lambda: None,
     )
-    name = consumer_name()
+    name = worker_name()
     pump = Pump(
         settings=settings, pool=pool, keeper=keeper, runner=runner, metrics=metrics, worker=name
     )

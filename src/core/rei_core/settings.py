@@ -325,6 +325,17 @@ class OperatorSettings(CoreSettings, YooKassaSettings):
     ] = 300
     queue_metrics_seconds: Annotated[
         float, Field(ge=0.1, le=600, description="How often the queue is counted for /metrics")
+    ] = 1
+    worker_pods: Annotated[
+        str,
+        Field(
+            max_length=300,
+            pattern=r"^[-A-Za-z0-9_./,=]*$",
+            description="Labels of the workers' pods, whose busy ones go last; empty: they are let be",
+        ),
+    ] = "app.kubernetes.io/name=rei-worker"
+    deletion_cost_seconds: Annotated[
+        float, Field(ge=1, le=600, description="How often busy workers' pods are marked")
     ] = 5
     job_image: Annotated[
         str, Field(min_length=1, description="The image of Jobs for backups: the operator's own")

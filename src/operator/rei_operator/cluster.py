@@ -32,12 +32,14 @@ PAGE = 500
 PAGES_MAX = 1000
 SAID_CHARS_MAX = 300
 MERGE_PATCH = "application/merge-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 _PATHS = {
     **{kind: (f"/apis/{GROUP}/{VERSION}", cls.names.plural) for kind, cls in KINDS.items()},
     "Job": ("/apis/batch/v1", "jobs"),
     "Deployment": ("/apis/apps/v1", "deployments"),
     "Event": ("/api/v1", "events"),
+    "Pod": ("/api/v1", "pods"),
 }
 
 
@@ -74,6 +76,11 @@ class Cluster(Protocol):
         """All objects of a kind, all of them or an error."""
         ...
 
+    async def labelled(self, kind: str, namespace: str, selector: str) -> list[Json]:
+        """The metadata, and no more, of the objects that a label selector fits; perhaps not of this
+        very moment."""
+        ...
+
     async def create(self, manifest: Json) -> Json:
         """Make an object; raises `ObjectChanged` if there is one of its name."""
         ...
@@ -103,6 +110,12 @@ class KubernetesCluster:
 
     async def every(self, kind: str, namespace: str | None) -> list[Json]:
         return [one async for one in self._pages(kind, namespace)]
+
+    async def labelled(self, kind: str, namespace: str, selector: str) -> list[Json]:
+        # Version 0: out of the API server's memory, in one answer; etcd is not asked.
+        query = [("labelSelector", selector), ("resourceVersion", "0")]
+        page = await self._call("GET", _path(kind, namespace), query=query, accept=METADATA_ONLY)
+        return list(page.get("items") or ())
 
     async def create(self, manifest: Json) -> Json:
         path = _path(manifest["kind"], manifest["metadata"]["namespace"])
@@ -142,9 +155,10 @@ class KubernetesCluster:
         body: Json | None = None,
         query: list[tuple[str, str]] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Json:
         operation = f"{method} {path}"
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 request = await self._api.param_serialize(

@@ -20,6 +20,7 @@ from rei_core.db import Pool
 from rei_core.payments.port import PaymentProvider, Receipt
 from rei_core.settings import OperatorSettings
 from rei_operator.cluster import Cluster
+from rei_operator.deletion_costs import DeletionCosts
 from rei_operator.facts import FactFinder
 from rei_operator.failpoints import Failpoints
 from rei_operator.hands import Hands
@@ -59,6 +60,7 @@ class Operator:
     ) -> None:
         self._settings = settings
         self._pool = pool
+        self._cluster = cluster
         self.metrics = Metrics()
         self._index = Index()
         self._stopping = asyncio.Event()
@@ -112,15 +114,25 @@ class Operator:
     async def run(self) -> None:
         """Work until `stop`; raises `WatchDied`."""
         await self._status.start()
-        period_seconds = self._settings.resync_seconds
-        queue_seconds = self._settings.queue_metrics_seconds
+        settings = self._settings
+        period_seconds = settings.resync_seconds
+        queue_seconds = settings.queue_metrics_seconds
         background = [
             _spawn(self._janitor.run(period_seconds=period_seconds), "janitor"),
             _spawn(self._watch_when_possible(), "begin-watch"),
             _spawn(watch_queue(self._pool, self.metrics, period_seconds=queue_seconds), "queue"),
             _spawn(self.metrics.watch_loop(), "lag"),
         ]
-        log.info("operator.started", namespace=self._settings.namespace or "all")
+        if settings.namespace and settings.worker_pods:
+            costs = DeletionCosts(
+                pool=self._pool,
+                cluster=self._cluster,
+                namespace=settings.namespace,
+                selector=settings.worker_pods,
+            )
+            every = settings.deletion_cost_seconds
+            background.append(_spawn(costs.run(period_seconds=every), "deletion-costs"))
+        log.info("operator.started", namespace=settings.namespace or "all")
         try:
             await self._reconciler.run()
         finally:

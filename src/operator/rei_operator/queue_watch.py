@@ -14,15 +14,20 @@ from rei_operator.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 QUERY_SECONDS_MAX: Final = 10.0
+PAUSE_TO_COUNT: Final = 20.0
+"""A long queue takes long to count (100,000 jobs: a tenth of a second), and is then counted less often."""
 
 
 async def watch_queue(pool: Pool, metrics: Metrics, *, period_seconds: float) -> NoReturn:
     """Count until cancelled. While PostgreSQL is away there is no number, rather than an old one."""
+    clock = asyncio.get_running_loop().time
     while True:
+        began, pause_seconds = clock(), period_seconds
         try:
             async with asyncio.timeout(QUERY_SECONDS_MAX), pool.acquire() as connection:
                 metrics.queue(await queue_state(connection))
+            pause_seconds = max(period_seconds, PAUSE_TO_COUNT * (clock() - began))
         except Exception as error:  # whatever it is, the number is not known
             metrics.queue(None)
             log.warning("queue.not_counted", error=type(error).__name__)
-        await asyncio.sleep(period_seconds)
+        await asyncio.sleep(pause_seconds)

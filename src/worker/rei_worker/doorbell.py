@@ -17,9 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -41,11 +38,6 @@ RINGS_AT_ONCE_MAX = 100
 CONSUMER_IDLE_MS_MAX = 60_000
 """A live consumer asks every `BLOCK_MS`, or at least once a job; see `_forget_silent_consumers`."""
 CONSUMERS_CHECKED_EVERY_SECONDS = 60.0
-
-
-def consumer_name() -> str:
-    """A name that no other process has, or will have after a restart in the same pod."""
-    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 class DoorbellBroker(RedisStreamBroker):

@@ -17,11 +17,12 @@ from aiogram import Bot
 from rei_core.catalog import Catalog
 from rei_core.db import Pool
 from rei_core.images.port import ImageProvider
+from rei_core.jobs.workers import worker_name
 from rei_core.process import cancel
 from rei_core.settings import WorkerSettings
 from rei_worker.delivery.courier import Courier
 from rei_worker.delivery.loop import DeliveryLoop
-from rei_worker.doorbell import DoorbellBroker, consumer_name, hear
+from rei_worker.doorbell import DoorbellBroker, hear
 from rei_worker.execution import JobRunner, SharedRate
 from rei_worker.http import StatusServer
 from rei_worker.leases import LeaseKeeper
@@ -58,7 +59,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         redis_url = settings.redis_url.get_secret_value()
-        name = consumer_name()
+        name = worker_name()
         self.metrics = Metrics()
         self._pace = TelegramPace(
             redis_url, messages_per_second_max=settings.telegram_messages_per_second_max

@@ -26,6 +26,7 @@ _PATHS = {
     "Event": ("/api/v1", "events"),
     "Job": ("/apis/batch/v1", "jobs"),
     "Pod": ("/api/v1", "pods"),
+    "ReplicaSet": ("/apis/apps/v1", "replicasets"),
     "Secret": ("/api/v1", "secrets"),
 }
 
@@ -95,7 +96,12 @@ class Api:
     ) -> Json:
         headers = {"Accept": "application/json", "Content-Type": content_type}
         request = await self._client.param_serialize(
-            method, path, query_params=query, header_params=headers, body=body
+            method,
+            path,
+            query_params=query,
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
         )
         try:
             response = await self._client.call_api(*request, _request_timeout=CALL_SECONDS_MAX)

@@ -18,6 +18,7 @@ from .proxy import Asked, between
 from .stage import K8S, RARELY, Stage
 from .stories import STORIES, run_now
 from .test_backups import failed_long_ago
+from .test_deletion_costs import costs_are, gets_busy, workers
 from .test_restores import REPLICAS, let_go
 
 NIGHTLY = {"volume": {"claimName": "nightly"}}
@@ -63,6 +64,7 @@ async def test_every_right_is_needed_and_no_other(stage: Stage) -> None:
             await all_that_recurs(stage)
             await money_and_bans(stage)
             await backups_and_a_restore(stage)
+            await a_busy_worker(stage)
             await delete_all(stage)
         # Another operator tells once more what the last one told: that is counted up.
         async with stage.operator(KUBECONFIG=str(kubeconfig)) as operator:
@@ -134,6 +136,13 @@ async def a_job_of_an_object_before(stage: Stage, name: str) -> None:
         "spec": {"suspend": True, "template": template},
     }
     await stage.api.create("Job", dict(manifest))
+
+
+async def a_busy_worker(stage: Stage) -> None:
+    [pod, *_] = await workers(stage)
+    await stage.customer(8, kopecks=100)
+    await gets_busy(stage, pod, jobs=1, user_id=8)
+    await costs_are(stage, {pod: "1"})
 
 
 async def delete_all(stage: Stage) -> None:

@@ -88,6 +88,14 @@ class MemoryCluster:
             if key.kind == kind and namespace in (None, key.namespace)
         ]
 
+    async def labelled(self, kind: str, namespace: str, selector: str) -> list[Json]:
+        name, value = selector.split("=")
+        return [
+            {"metadata": raw["metadata"]}
+            for raw in await self.every(kind, namespace)
+            if raw["metadata"].get("labels", {}).get(name) == value
+        ]
+
     async def create(self, manifest: Json) -> Json:
         self._answer()
         metadata = manifest["metadata"]

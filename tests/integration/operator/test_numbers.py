@@ -9,9 +9,10 @@ import asyncpg
 import httpx
 import pytest
 
-from rei_core.db import Pool
+from rei_core.db import Connection, Pool
 from rei_core.jobs.model import QueueState
 from rei_core.jobs.read_queries import queue_state
+from rei_operator import queue_watch
 from rei_operator.http import TICK_AGE_SECONDS_MAX, StatusServer
 from rei_operator.metrics import Metrics
 from rei_operator.queue_watch import watch_queue
@@ -92,6 +93,34 @@ async def test_without_the_database_the_queue_is_absent_rather_than_old(database
                 await asyncio.sleep(0.01)
     finally:
         task.cancel()
+
+
+@pytest.mark.parametrize(("fails", "pause"), [(False, 6.0), (True, 1.0)])
+async def test_what_takes_long_to_count_is_counted_less_often(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, fails: bool, pause: float
+) -> None:
+    """A count of 0.3 seconds, by a clock of its own; one that fails is tried again as ever."""
+    pauses: list[float] = []
+    loop = asyncio.get_running_loop()
+    late = [0.0]
+    time = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time() + late[0])
+
+    async def slow(connection: Connection) -> QueueState:
+        late[0] += 0.3
+        if fails:
+            raise asyncpg.ConnectionDoesNotExistError
+        return await queue_state(connection)
+
+    async def paused(seconds: float) -> None:
+        pauses.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(queue_watch, "queue_state", slow)
+    monkeypatch.setattr(asyncio, "sleep", paused)
+    with pytest.raises(asyncio.CancelledError):
+        await watch_queue(pool, Metrics(), period_seconds=1)
+    assert pauses == [pytest.approx(pause, abs=3 if not fails else 0.01)]
 
 
 class TestHealth:

@@ -183,6 +183,27 @@ async def test_sigterm_with_no_time_left_hands_the_job_back_at_once(
     await crew.join()
     await studio.until_status(job, "completed")
     await crew.until_received()
+    assert await studio.balance() == 100_000 - PRICE_KOPECKS
+
+
+async def test_a_job_longer_than_the_grace_period_is_done_by_another_and_paid_once(
+    studio: Studio, crew: Crew
+) -> None:
+    """The kubelet's way, with a grace period that is shorter than both the drain and the job."""
+    await crew.join()
+    job = await studio.order()
+    worker = await crew.who_works_on(job)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGTERM)
+    await until(lambda: crew.log_says("pump.draining"))
+    await asyncio.to_thread(worker.kill)
+    assert await studio.status(job) == "processing"
+    await crew.join()
+    await studio.until_status(job, "completed")
+    await crew.until_received()
+
+    assert await attempts(studio, job) == 2
+    assert await studio.balance() == 100_000 - PRICE_KOPECKS
 
 
 async def test_a_second_signal_ends_it_on_the_spot_and_loses_nothing(

@@ -134,6 +134,9 @@ class _Events:
     async def every(self, kind: str, namespace: str | None) -> list[dict[str, Any]]:
         raise NotImplementedError
 
+    async def labelled(self, kind: str, namespace: str, selector: str) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
     async def delete(self, kind: str, namespace: str, name: str) -> None:
         raise NotImplementedError
 

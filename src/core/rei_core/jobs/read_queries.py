@@ -94,6 +94,19 @@ async def queue_state(connection: Connection) -> QueueState:
     return QueueState(**dict(row))
 
 
+RUNNING = """
+SELECT worker, count(*) AS jobs
+FROM jobs
+WHERE status = 'processing' AND worker IS NOT NULL
+GROUP BY worker
+"""
+
+
+async def running(connection: Connection) -> dict[str, int]:
+    """How many jobs each worker has at work; one that has none is not there."""
+    return {row["worker"]: row["jobs"] for row in await connection.fetch(RUNNING)}
+
+
 @dataclass(frozen=True, slots=True)
 class StoredOutput:
     """A result with its bytes (None once Telegram has them) and Telegram's file ids."""
