@@ -106,8 +106,6 @@ def test_what_scales_asks_for_this_release_and_never_goes_down_for_lack_of_an_an
             assert trigger["metadata"]["ignoreNullValues"] == "false"
             assert '{namespace="rei"}' in trigger["metadata"]["query"]
             assert "SELECTOR" not in trigger["metadata"]["query"]
-    (trigger,) = one(objects, "ScaledObject", "rei-worker")["spec"]["triggers"]
-    assert trigger["metadata"]["threshold"] == "6.4"
 
 
 def test_the_operator_may_do_what_its_role_without_a_chart_lets_it(render: Render) -> None:
