@@ -223,7 +223,7 @@ class BotSettings(CoreSettings, ServerSettings, TelegramSettings, YooKassaSettin
     port: Annotated[
         int, Field(ge=1, le=65535, description="Port of webhooks: what the world may reach")
     ] = 8080
-    # Not the worker's default, so that both start on one machine.
+    # Worker, bot and operator have defaults of their own, so that all start on one machine.
     metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8082
     public_url: Annotated[
         Url | None,
@@ -312,7 +312,7 @@ class OperatorSettings(CoreSettings, YooKassaSettings):
     ] = None
     operator_port: Annotated[
         int, Field(ge=0, le=65535, description="Health and metrics; 0: none")
-    ] = 8082
+    ] = 8083
     operator_host: Annotated[
         str, Field(description="Address that health and metrics listen on")
     ] = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod

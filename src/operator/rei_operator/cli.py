@@ -29,7 +29,7 @@ def operator(*, namespace: str | None) -> None:
     \b
     Needs:   REI_DATABASE_URL, YOOKASSA_SHOP_ID, YOOKASSA_SECRET_KEY, and the CRDs of k8s/crds.
     Before:  rei config check, rei migrate, rei doctor
-    Watch:   http://localhost:8082/healthz, /readyz, /metrics  (REI_OPERATOR_PORT; 0: none)
+    Watch:   http://localhost:8083/healthz, /readyz, /metrics  (REI_OPERATOR_PORT; 0: none)
 
     Example:  rei operator --namespace rei
     """

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from rei_core.db import Pool, answers
+from rei_core.errors import ConfigurationError
 from rei_operator.metrics import Metrics
 
 TICK_AGE_SECONDS_MAX: Final = 60.0
@@ -36,7 +37,7 @@ class StatusServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen; port 0 means no server."""
+        """Listen; port 0 means no server. Raises `ConfigurationError` if it cannot be had."""
         if self._port == 0:
             return
         app = web.Application()
@@ -45,7 +46,15 @@ class StatusServer:
         app.router.add_get("/metrics", self._exposition)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port, reuse_address=True).start()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port, reuse_address=True).start()
+        except OSError as error:
+            await self.close()
+            raise ConfigurationError(
+                "REI_OPERATOR_PORT",
+                f"cannot listen on {self._host}:{self._port} ({error.strerror or error})",
+                "Is another process of Rei there? Stop it, choose another port, or 0 for none",
+            ) from error
 
     async def close(self) -> None:
         """Stop listening."""

@@ -210,6 +210,7 @@ def test_config_check_masks_secrets_and_finds_all_well(offline: Environment) -> 
 def test_config_check_shows_the_default_of_each_process(offline: Environment) -> None:
     ended = rei_here("config", "check", environment=offline)
     assert "8082, 8081" in ended.said
+    assert "8083" in ended.said, "the operator's own: all three start on one machine"
 
 
 @pytest.mark.parametrize(

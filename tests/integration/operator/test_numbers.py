@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import asyncpg
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from rei_core.db import Connection, Pool
+from rei_core.errors import ConfigurationError
 from rei_core.jobs.model import QueueState
 from rei_core.jobs.read_queries import queue_state
 from rei_operator import queue_watch
@@ -140,6 +142,21 @@ class TestHealth:
     @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
     async def test_all_is_well(self, pool: Pool, path: str) -> None:
         assert await self.ask(pool, path) == 200
+
+    async def test_a_port_that_is_taken_is_named(self, pool: Pool) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            server = StatusServer(
+                pool=pool,
+                metrics=Metrics(),
+                ticked_at=lambda: 0.0,
+                watching=lambda: True,
+                host="127.0.0.1",
+                port=other.getsockname()[1],
+            )
+            with pytest.raises(ConfigurationError, match=r"REI_OPERATOR_PORT.*cannot listen on"):
+                await server.start()
 
     async def test_a_loop_that_stands_still_is_unhealthy(self, pool: Pool) -> None:
         long_ago = asyncio.get_running_loop().time() - TICK_AGE_SECONDS_MAX - 1
