@@ -19,7 +19,7 @@ CANCEL_AGAIN_SECONDS = 1.0
 CANCELS_MAX = 10
 
 
-def stop_on_signals(stop: Callable[[], None]) -> None:
+def stop_on_signals(stop: Callable[[], object]) -> None:
     """Call `stop` on the first SIGTERM or SIGINT; end the process on the spot on the second.
 
     Ending on the spot is safe: leases lapse, and whatever was open is found again.

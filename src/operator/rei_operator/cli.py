@@ -50,9 +50,12 @@ def operator(*, namespace: str | None) -> None:
 @click.option("--moment", type=datetime.fromisoformat, help="prune: after the backup of when.")
 def maintenance_job(*, word: str, moment: datetime | None) -> None:
     """What the operator's Jobs run: the resource is in REI_JOB_RESOURCE."""
-    from rei_operator.job import run  # noqa: PLC0415
+    from rei_operator.job import main  # noqa: PLC0415
 
-    sys.exit(uvloop.run(run(word, moment=moment)))
+    try:
+        sys.exit(uvloop.run(main(word, moment=moment)))
+    except asyncio.CancelledError:
+        sys.exit(EXIT_TERMINATED)
 
 
 @click.command("run")

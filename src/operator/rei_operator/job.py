@@ -6,11 +6,14 @@ its run, so its success is the mark on the database; only a failure is written d
 
 Exit codes: 0 done; 3 failed, and written down why: trying again is of no use; 1 anything else, and
 Kubernetes tries again. What may pass by itself (a storage that is away, a tool that was cut off)
-ends with 1 until the last of the Job's tries, whose error is the one that is written down.
+ends with 1 until the last of the Job's tries, whose error is the one that is written down. Asked to
+end (a node is drained, the resource deleted) it ends in order, so that the next try need not wait
+for anything of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -66,6 +69,7 @@ from rei_core.maintenance.resources.storage import Verification
 from rei_core.maintenance.runs import queries as runs
 from rei_core.maintenance.runs.model import RunBusy, RunKey, RunStatus, TryAgain
 from rei_core.maintenance.runs.service import Outcome, Work, carry_out, told
+from rei_core.process import stop_on_signals
 from rei_core.settings import CoreSettings, load
 from rei_operator.kinds import backup as backup_kind
 from rei_operator.kinds import restore as restore_kind
@@ -87,6 +91,14 @@ DELETED_KEPT_MAX = 500
 MAY_PASS = (DatabaseUnreachable, RestoreBusy, StorageError, ToolFailed)
 """Of what goes wrong these may pass by themselves: Kubernetes tries again. Credentials that are
 refused (`StorageDenied`) are a StorageError too, and the one that a person has to mend."""
+
+
+async def main(word: str, *, moment: datetime | None) -> int:
+    """`run`, which SIGTERM cancels."""
+    task = asyncio.current_task()
+    assert task is not None
+    stop_on_signals(task.cancel)
+    return await run(word, moment=moment)
 
 
 async def run(word: str, *, moment: datetime | None) -> int:

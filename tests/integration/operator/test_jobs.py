@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import json
 import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +25,7 @@ from rei_core.maintenance.resources import Backup, BackupSchedule, Resource, Res
 from rei_core.maintenance.runs import queries as runs
 from rei_core.maintenance.runs.model import Run, RunKey, RunStatus
 from rei_operator import job, manifests, run_queries
+from rei_operator.cli import EXIT_TERMINATED
 from rei_operator.kinds import backup as backup_kind
 from rei_operator.kinds import restore as restore_kind
 from rei_operator.kinds.backup_schedule import prune_key
@@ -26,6 +33,8 @@ from rei_operator.manifests import JobTemplate
 
 MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 TEMPLATE = JobTemplate(image="rei-operator", settings_secret="rei")
+SECONDS_TO_END_MAX = 10
+"""Well below the grace period of a Job's pod, after which it is killed."""
 
 
 @pytest.fixture
@@ -234,3 +243,55 @@ async def test_what_a_person_has_to_mend_is_not_tried_again(
     run = await run_of(pool, backup_kind.key_of(wanted))
     assert run is not None
     assert run.error == "here: cannot write: no. Mend the key"
+
+
+@asynccontextmanager
+async def process_of(resource: Backup, *, path: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The container's process; it is not there any more after the block."""
+    document = json.dumps(resource.document())
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rei_core", "maintenance-job", "backup",
+        env={**os.environ, manifests.RESOURCE_VARIABLE: document, "PATH": path},
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+@pytest.mark.timeout(300)
+async def test_asked_to_end_it_ends_and_the_next_try_begins_at_once(
+    pool: Pool, volume: dict[str, Any], tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    begun = tmp_path / "begun"
+    tool = slow / "pg_dump"
+    real = Path(os.environ["PATH"].partition(":")[0]) / "pg_dump"
+    tool.write_text(
+        f'#!/bin/sh\ncase "$1" in --version) exec {real} --version;; esac\n'
+        f"touch {begun}\nsleep 600 &\nwait\n"
+    )
+    tool.chmod(0o755)
+    (slow / "pg_restore").symlink_to(real.with_name("pg_restore"))  # they come in one package
+    wanted = backup(volume, "None")
+
+    async with process_of(wanted, path=f"{slow}:{os.environ['PATH']}") as process:
+        async with asyncio.timeout(120):
+            while not begun.exists():  # noqa: ASYNC110 - a file of another process
+                await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(SECONDS_TO_END_MAX):
+            assert await process.wait() == EXIT_TERMINATED
+    left = await run_of(pool, backup_kind.key_of(wanted))
+    assert left is not None
+    assert (left.status, left.attempt) == (RunStatus.RUNNING, 1)
+
+    async with process_of(wanted, path=os.environ["PATH"]) as process, asyncio.timeout(120):
+        assert await process.wait() == 0, "the lease was given back: nobody waits for a minute"
+    ended = await run_of(pool, backup_kind.key_of(wanted))
+    assert ended is not None
+    assert (ended.status, ended.attempt) == (RunStatus.SUCCEEDED, 2)
