@@ -3,6 +3,9 @@
 A watch that was cut off tells of no deletion that happened meanwhile. So a ban whose UserBan is not
 in a *complete* listing is looked at: the reconcile asks the API server for that one object, and only
 if it says that there is none is the ban lifted. A listing that failed proves nothing.
+
+The watches begin after the first listing, and what is deleted between the two nobody tells. So the
+second listing comes soon after the first.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from rei_operator.reconciler import Key, Reconciler
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS: Final = 15.0
+SETTLED_SECONDS: Final = 10.0
+"""So long after the first listing the watches have begun."""
 
 
 class Janitor:
@@ -47,13 +52,13 @@ class Janitor:
     async def run(self, *, period_seconds: float) -> NoReturn:
         """Sweep until cancelled."""
         while True:
-            pause = period_seconds
+            pause = period_seconds if self.swept.is_set() else SETTLED_SECONDS
             try:
                 await self.sweep()
             except Exception as error:  # the API server or PostgreSQL is away
                 log.warning("janitor.failed", error=f"{type(error).__name__}: {error}")
-                pause = min(RETRY_SECONDS, period_seconds)
-            await asyncio.sleep(pause)
+                pause = RETRY_SECONDS
+            await asyncio.sleep(min(pause, period_seconds))
 
     async def sweep(self) -> None:
         """One round: every kind listed, every resource looked at, every orphaned ban too."""

@@ -66,7 +66,6 @@ class Watch(threading.Thread):
         except Exception as error:  # it is told and the process ends: another one begins anew
             log.error("watch.died", error=f"{type(error).__name__}: {error}")  # noqa: TRY400 - a traceback may hold a token
         finally:
-            self._stop_flag.set()
             if not self._home.is_closed():
                 self._home.call_soon_threadsafe(self._ended)
 
@@ -74,14 +73,19 @@ class Watch(threading.Thread):
         where: Any = (
             {"clusterwide": True} if self._namespace is None else {"namespaces": [self._namespace]}
         )
-        await kopf.operator(
-            registry=self._registry(),
-            settings=settings(namespaced=self._namespace is not None),
-            standalone=True,
-            stop_flag=self._stop_flag,
-            ready_flag=self._ready_flag,
-            **where,
-        )
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=settings(namespaced=self._namespace is not None),
+                standalone=True,
+                stop_flag=self._stop_flag,
+                ready_flag=self._ready_flag,
+                **where,
+            )
+        finally:
+            # kopf may die by itself, of a kind that is not there any more, say. A thread of this
+            # loop's executor waits for the flag, and asyncio would wait for that thread for ever.
+            self._stop_flag.set()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -12,6 +12,7 @@ import pytest
 
 from rei_core.db import Pool
 from rei_core.maintenance.resources import REQUESTED_AT
+from rei_operator import janitor
 from rei_operator.facts import FactFinder
 from rei_operator.reconcile import DATABASE_TROUBLE
 
@@ -199,6 +200,26 @@ class TestUserBan:
             while await banned(pool):  # noqa: ASYNC110 - a row of the database has no event
                 await asyncio.sleep(0.01)
         later.reconciler.stop()
+        await running
+
+    async def test_one_deleted_before_the_watches_began_is_found_soon(
+        self, pool: Pool, cluster: Any, operator: Any, customer: int, monkeypatch: Any
+    ) -> None:
+        """The first listing still has it, the watches never saw it."""
+        monkeypatch.setattr(janitor, "SETTLED_SECONDS", 0.2)
+        key = cluster.apply("UserBan", "fraud", self.spec)
+        one = operator()
+        running = asyncio.create_task(one.reconciler.run())
+        sweeping = asyncio.create_task(one.janitor.run(period_seconds=300))
+        async with asyncio.timeout(30):
+            await one.janitor.swept.wait()
+            while not await banned(pool):  # noqa: ASYNC110 - a row of the database has no event
+                await asyncio.sleep(0.01)
+            del cluster.objects[key]
+            while await banned(pool):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        sweeping.cancel()
+        one.reconciler.stop()
         await running
 
     async def test_a_listing_that_fails_lifts_nothing(
