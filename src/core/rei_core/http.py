@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import httpx
 
+from rei_core.addresses import LOOKS_LIKE, is_web_address
 from rei_core.errors import ConfigurationError
 
 Json = dict[str, Any]
@@ -30,14 +31,8 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 
 def checked_url(base_url: str, *, setting: str) -> str:
     """The address without a slash at its end; raises `ConfigurationError` for what is none."""
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigurationError(
-            setting, "is no address", "It looks like https://host or https://host/path"
-        )
+    if not is_web_address(base_url):
+        raise ConfigurationError(setting, "is no address", LOOKS_LIKE)
     return base_url.rstrip("/")
 
 

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rei_core.addresses import LOOKS_LIKE, is_web_address
 from rei_core.errors import ConfigurationError
 
-Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Rubles = Annotated[int, Field(ge=1, le=350_000)]
 """Of one payment: what YooKassa takes by card."""
+ESCAPES = "in the password / # ? @ are written %2F %23 %3F %40"
 METRICS_PORT = "Port of health and metrics, for our own network only; 0: none"
 
 
@@ -46,6 +47,27 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _web_address(url: str) -> str:
+    if not is_web_address(url):
+        raise ValueError(f"is no address. {LOOKS_LIKE}")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_web_address)]
+
+
+def _database_address(url: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        one_host = "," not in parts.netloc  # several, each with a port, make no port for urlsplit
+        known = parts.scheme in {"postgresql", "postgres"} and not (one_host and parts.port == 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(f"is no address of a database; {ESCAPES}")
+    return url
+
+
 def _redis_address(url: SecretStr) -> SecretStr:
     # Not left to the clients, whose errors quote what they stumble over: with a / in a password
     # that is the password.
@@ -55,9 +77,7 @@ def _redis_address(url: SecretStr) -> SecretStr:
     except ValueError:
         known = False
     if not known:
-        raise ValueError(
-            "is no address of a Redis; in the password / # ? @ are written %2F %23 %3F %40"
-        )
+        raise ValueError(f"is no address of a Redis; {ESCAPES}")
     return url
 
 
@@ -92,6 +112,7 @@ class CoreSettings(RedisSettings, CatalogSettings):
     database_url: Annotated[
         SecretStr,
         Field(min_length=1, description="PostgreSQL: postgresql://user:password@host/db"),
+        AfterValidator(_database_address),
     ]
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much is logged")

@@ -221,7 +221,7 @@ def test_config_check_shows_the_default_of_each_process(offline: Environment) ->
         ("REI_TRUSTED_PROXIES", "10.0.0.0/8", "is no JSON list"),
         ("REI_TRUSTED_PROXIES", f'["{PASSWORD}"]', "number 1 of the list is no network"),
         ("REI_REDIS_URL", f"redis://:{PASSWORD}/x@redis/0", "is no address of a Redis"),
-        ("YOOKASSA_API_URL", "[/red]", "match pattern"),
+        ("YOOKASSA_API_URL", "[/red]", "is no address. It looks like https://host"),
         ("BOT_TOKEN", "", "is empty"),
         ("REI_CATALOG_FILE", "/nonexistent/catalog.toml", "cannot be used"),
     ],

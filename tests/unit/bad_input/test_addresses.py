@@ -16,6 +16,8 @@ from rei_core.errors import ConfigurationError
 from rei_core.settings import BotSettings, WorkerSettings
 from rei_worker import main as worker_main
 
+DATABASE = {"database_url": "postgresql://db/rei"}
+
 
 @pytest.mark.parametrize(
     "url",
@@ -41,12 +43,12 @@ async def test_a_database_url_that_is_none_is_said_without_a_word_of_it(url: str
 
 def bot_of_bot(token: str) -> Bot:
     values = {"BOT_TOKEN": token, "YOOKASSA_SHOP_ID": "1", "YOOKASSA_SECRET_KEY": "s"}
-    return bot_main.telegram_bot(BotSettings.model_validate({"database_url": "x", **values}))
+    return bot_main.telegram_bot(BotSettings.model_validate({**DATABASE, **values}))
 
 
 def bot_of_worker(token: str) -> Bot:
     values = {"BOT_TOKEN": token, "GEMINI_API_KEY": "k"}
-    return worker_main.telegram_bot(WorkerSettings.model_validate({"database_url": "x", **values}))
+    return worker_main.telegram_bot(WorkerSettings.model_validate({**DATABASE, **values}))
 
 
 @pytest.mark.parametrize("make", [bot_of_bot, bot_of_worker])

@@ -80,10 +80,18 @@ def test_a_missing_setting_is_named(
     ("variable", "value", "problem"),
     [
         ("BOT_TOKEN", "", "is empty"),
+        ("REI_DATABASE_URL", "", "is empty"),
         ("YOOKASSA_SECRET_KEY", "", "is empty"),
         ("YOOKASSA_SHOP_ID", "", "is empty"),
-        ("YOOKASSA_API_URL", "api.yookassa.ru", "pattern"),
+        ("YOOKASSA_API_URL", "api.yookassa.ru", "is no address. It looks like https://host"),
+        ("REI_TELEGRAM_API_URL", "https://", "is no address"),
+        ("REI_PUBLIC_URL", "https://geheim:x@host:port/v3", "is no address"),
         ("REI_PORT", "geheim", "integer"),
+        ("REI_DATABASE_URL", "geheim", "no address of a database"),
+        ("REI_DATABASE_URL", "mysql://rei:geheim@db/rei", "no address of a database"),
+        ("REI_DATABASE_URL", "postgresql://rei:geheim/x@db/rei", "no address of a database"),
+        ("REI_DATABASE_URL", "postgresql://rei:[geheim@db/rei", "no address of a database"),
+        ("REI_DATABASE_URL", "postgresql://rei:geheim@db:0/rei", "no address of a database"),
         ("REI_REDIS_URL", "geheim", "no address of a Redis"),
         ("REI_REDIS_URL", "http://:geheim@127.0.0.1/0", "no address of a Redis"),
         ("REI_REDIS_URL", "redis://:geheim/x@127.0.0.1/0", "no address of a Redis"),
@@ -109,6 +117,22 @@ def test_a_wrong_setting_is_named(
     assert problem in wrong.value.problem
     assert "geheim" not in str(wrong.value)
     assert wrong.value.__cause__ is None, "pydantic's own error would show the value"
+
+
+@pytest.mark.usefixtures("enough")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://db/rei",
+        "postgresql:///rei?host=/run/postgresql",
+        "postgresql://rei:a%2Fb@one:5432,other:5432/rei",
+    ],
+)
+def test_a_database_may_be_named_in_every_way_there_is(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("REI_DATABASE_URL", url)
+    assert load(BotSettings).database_url.get_secret_value() == url
 
 
 @pytest.mark.usefixtures("enough")
