@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.utils.token import TokenValidationError
 
@@ -14,6 +13,7 @@ from rei_bot.metrics import Metrics
 from rei_bot.process import BotProcess
 from rei_bot.registration import webhook_of
 from rei_bot.services import Services
+from rei_bot.telegram_session import BoundedSession
 from rei_core import logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
@@ -79,7 +79,7 @@ async def main(settings: BotSettings) -> None:
 def telegram_bot(settings: BotSettings) -> Bot:
     """aiogram's client for the Bot API that the settings name."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
-    session = AiohttpSession(api=api, timeout=TELEGRAM_SECONDS_MAX)
+    session = BoundedSession(api=api, timeout=TELEGRAM_SECONDS_MAX)
     try:
         return Bot(settings.bot_token.get_secret_value(), session=session)
     except TokenValidationError:

@@ -1,0 +1,56 @@
+"""aiogram's HTTP session, but an answer is read up to a bound: it may come from anything that stands
+in Telegram's place."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.exceptions import ClientDecodeError, TelegramNetworkError
+from aiogram.methods import TelegramMethod
+from aiogram.methods.base import TelegramType
+from aiohttp import ClientError, ClientResponse, ClientTimeout
+
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A hundred updates, each with the longest text there can be, are some megabytes."""
+
+
+class BoundedSession(AiohttpSession):
+    """Raises `ClientDecodeError` for an answer that is too long or no text."""
+
+    async def make_request(
+        self,
+        bot: Bot,
+        method: TelegramMethod[TelegramType],
+        timeout: int | None = None,  # noqa: ASYNC109 - aiogram's own signature
+    ) -> TelegramType:
+        # aiogram's own reads the whole answer, however long it is; else this is the same.
+        session = await self.create_session()
+        seconds_max = self.timeout if timeout is None else timeout
+        try:
+            async with session.post(
+                self.api.api_url(token=bot.token, method=method.__api_method__),
+                data=self.build_form_data(bot=bot, method=method),
+                timeout=ClientTimeout(total=seconds_max),
+            ) as answer:
+                content = await _text_of(answer)
+        except TimeoutError as error:
+            raise TelegramNetworkError(method, "Request timeout error") from error
+        except ClientError as error:
+            raise TelegramNetworkError(method, f"{type(error).__name__}: {error}") from error
+        response = self.check_response(bot, method, answer.status, content)
+        return cast("TelegramType", response.result)
+
+
+async def _text_of(answer: ClientResponse) -> str:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            too_long = ValueError(f"more than {ANSWER_BYTES_MAX} bytes")
+            raise ClientDecodeError("Answer too long", too_long, "")
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise ClientDecodeError("Answer is no text", error, "") from error
