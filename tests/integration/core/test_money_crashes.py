@@ -6,7 +6,8 @@ Random lives of customers, jobs and payments are in `money_models`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,10 @@ from rei_core.jobs.accept_queries import accept
 from rei_core.jobs.model import Output
 from rei_core.ledger.audit import audit
 from rei_core.ledger.service import adjust
+from rei_core.payments import found_refunds
 from rei_core.payments import queries as payments
+from rei_core.payments.model import refund_words
+from rei_core.payments.port import RemoteRefund
 
 from .conftest import ORDER, Shop
 
@@ -58,6 +62,40 @@ async def _fail_refund(connection: Any) -> object:
     return refund is not None and refund.status == "failed"
 
 
+class OnlyConnection:
+    """A pool that has this one."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        yield self._connection
+
+
+def _found(number: int, payment: str, words: str = "") -> RemoteRefund:
+    """A refund of 5 kopecks in the provider's list."""
+    return RemoteRefund(
+        id=f"there-{number}",
+        payment_id=payment,
+        status="succeeded",
+        amount_kopecks=5,
+        currency="RUB",
+        description=words,
+    )
+
+
+async def _book_refund(connection: Any) -> object:
+    pool: Any = OnlyConnection(connection)
+    return await found_refunds.book(pool, _found(1, "found"))
+
+
+async def _book_refund_of_ours(connection: Any) -> object:
+    pool: Any = OnlyConnection(connection)
+    booked = await found_refunds.book(pool, _found(2, "paid", refund_words(UUID(int=4))))
+    return booked.id == UUID(int=4)
+
+
 async def _adjust(connection: Any) -> object:
     return await adjust(connection, user_id=1, change_kopecks=5, operation_id="op", reason="r")
 
@@ -74,6 +112,8 @@ ACTS: dict[str, tuple[Act, list[str]]] = {
     "credit": (_credit, ["payments", "balances", "transfers", "deliveries"]),
     "open refund": (_open_refund, ["payment_refunds", "balances", "transfers"]),
     "fail refund": (_fail_refund, ["payment_refunds", "balances", "transfers"]),
+    "book refund": (_book_refund, ["payment_refunds", "balances", "transfers"]),
+    "book refund of ours": (_book_refund_of_ours, ["payment_refunds"]),
     "adjust": (_adjust, ["balances", "transfers"]),
 }
 
@@ -98,19 +138,21 @@ CREATE TRIGGER crash BEFORE INSERT OR UPDATE ON {table}
 
 
 async def open_payments(pool: Pool) -> None:
-    """One that is not paid yet, and one that is, with a refund on its way."""
+    """One that is not paid yet, and two that are, one of them with a refund on its way."""
     async with pool.acquire() as connection:
-        for number, remote in ((1, "p"), (2, "paid")):
+        for number, remote in ((1, "p"), (2, "paid"), (3, "found")):
             payment_id = UUID(int=number)
             await payments.open_payment(
                 connection, payment_id, user_id=1, amount_kopecks=5 * number, request_key=remote,
                 chat_id=1,
             )  # fmt: skip
-        await payments.credit(
-            connection, payment_id, provider_payment_id="paid", amount_kopecks=10, currency="RUB"
-        )
+            if number > 1:
+                await payments.credit(
+                    connection, payment_id, provider_payment_id=remote,
+                    amount_kopecks=5 * number, currency="RUB",
+                )  # fmt: skip
         await payments.open_refund(
-            connection, UUID(int=4), payment_id=payment_id, operation_id="old", amount_kopecks=5
+            connection, UUID(int=4), payment_id=UUID(int=2), operation_id="old", amount_kopecks=5
         )
 
 
