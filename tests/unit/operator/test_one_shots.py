@@ -97,7 +97,7 @@ class TestBalanceAdjustment:
         assert adjustment.decide(self.resource(), adjustment.Facts(NOW)) == (Adjust(),)
 
     def test_what_it_said_is_told_event_first(self) -> None:
-        facts = adjustment.Facts(NOW, Adjusted(1500, RunResult(changed=1)))
+        facts = adjustment.Facts(NOW, Adjusted(1500, RunResult(changed=1), NOW))
         event, status = adjustment.decide(self.resource(), facts)
         assert isinstance(event, Event)
         assert event.reason == "BalanceAdjusted"
@@ -125,7 +125,7 @@ class TestBalanceAdjustment:
             "reason": "Any",
             "lastTransitionTime": CREATED,
         }
-        return self.resource({"conditions": [condition]})
+        return self.resource({"conditions": [condition], "completionTime": CREATED})
 
     @pytest.mark.parametrize("answer", ["True", "False"])
     def test_an_answer_ends_it_for_good(self, answer: str) -> None:
@@ -135,14 +135,22 @@ class TestBalanceAdjustment:
         over = self.over("True")
         assert adjustment.decide(over, adjustment.Facts(NOW, forgotten=True)) == (Adjust(),)
         event, status = adjustment.decide(
-            over, adjustment.Facts(NOW, Adjusted(1500, RunResult(changed=1)))
+            over, adjustment.Facts(NOW, Adjusted(1500, RunResult(changed=1), NOW))
         )
         assert isinstance(event, Event)
         assert event.reason == "AdjustedAgain"
         assert reason_of((status,)) == ("True", "BalanceAdjusted")
 
     def test_what_another_operator_made_and_told_meanwhile_is_not_told_as_made_again(self) -> None:
-        outcome = Adjusted(1500, RunResult(), repeated=True)
+        outcome = Adjusted(1500, RunResult(), NOW, repeated=True)
+        assert adjustment.decide(self.over("True"), adjustment.Facts(NOW, outcome)) == ()
+
+    def test_what_it_made_itself_and_another_operator_told_first_is_not_told_as_made_again(
+        self,
+    ) -> None:
+        """Told in the second in which it was made, whole seconds being what a status tells."""
+        made_at = datetime.fromisoformat(CREATED) + timedelta(milliseconds=400)
+        outcome = Adjusted(1500, RunResult(changed=1), made_at)
         assert adjustment.decide(self.over("True"), adjustment.Facts(NOW, outcome)) == ()
 
     def test_what_cannot_be_carried_out_again_is_told(self) -> None:

@@ -77,6 +77,7 @@ ADJUSTMENT = """
 SELECT user_id, note, balance_after_kopecks,
        CASE WHEN credit_account = 'user' THEN amount_kopecks ELSE -amount_kopecks END
            AS change_kopecks,
+       created_at,
        created_at = now() AS made_now
 FROM transfers
 WHERE kind = 'adjustment' AND ref_type = 'operation' AND ref_id = $1
@@ -84,8 +85,8 @@ WHERE kind = 'adjustment' AND ref_type = 'operation' AND ref_id = $1
 
 
 async def adjustment(connection: Connection, operation_id: str) -> asyncpg.Record | None:
-    """The adjustment made under this id: user_id, note, balance_after_kopecks, change_kopecks, and
-    `made_now`: whether the caller's own transaction has made it."""
+    """The adjustment made under this id: user_id, note, balance_after_kopecks, change_kopecks,
+    created_at, and `made_now`: whether the caller's own transaction has made it."""
     return await connection.fetchrow(ADJUSTMENT, operation_id)
 
 

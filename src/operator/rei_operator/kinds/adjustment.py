@@ -63,10 +63,13 @@ def _again(
 ) -> tuple[Action, ...]:
     """What came of carrying out once more what a restored ledger had forgotten.
 
-    If the ledger knew the operation, another operator has made and told it in the meantime.
+    Nothing, if it was not forgotten: of two operators that are alive by mistake one has made it, and
+    the other one found and told that, in whichever order.
     """
     if isinstance(outcome, Adjusted):
-        if outcome.repeated:
+        told_at = resource.status.completion_time
+        made_at = outcome.made_at.replace(microsecond=0)  # a status tells whole seconds
+        if outcome.repeated or (told_at is not None and told_at >= made_at):
             return ()
         reason = "AdjustedAgain"
         text = (

@@ -7,6 +7,7 @@ restore, finds it there. So this needs no row of its own, and can be repeated at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rei_core.db import Connection
 from rei_core.ledger import queries as ledger_queries
@@ -21,6 +22,7 @@ class Adjusted:
 
     balance_after_kopecks: int
     result: RunResult
+    made_at: datetime
     repeated: bool = False
     """The ledger knew the operation before: nothing has moved now."""
 
@@ -47,10 +49,11 @@ async def adjust(
     except BaseException:
         await transaction.rollback()
         raise
-    repeated = made is not None and not made["made_now"]
+    assert made is not None
+    made_at, repeated = made["created_at"], not made["made_now"]
     if dry_run:
         await transaction.rollback()
-        return Adjusted(balance_kopecks, RunResult(examined=1, changed=1), repeated)
+        return Adjusted(balance_kopecks, RunResult(examined=1, changed=1), made_at, repeated)
     await transaction.commit()
     done = RunResult(examined=1, changed=1, amount_kopecks=spec.amount_kopecks)
-    return Adjusted(balance_kopecks, done, repeated)
+    return Adjusted(balance_kopecks, done, made_at, repeated)
