@@ -31,7 +31,10 @@ async def main() -> None:
         size_max=CONNECTIONS,
         command_timeout_seconds=STATEMENT_SECONDS_MAX,
     )
-    work = Procedures(pool=pool, provider=cast("Any", None)).work_of(policy)
+    procedures = Procedures(
+        pool=pool, database_url=asked["database_url"], provider=cast("Any", None)
+    )
+    work = procedures.work_of(policy)
     assert work is not None, policy.kind
     key = RunKey(policy.kind, "default", "bench", datetime.now(UTC))
     tell("started")

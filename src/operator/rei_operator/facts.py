@@ -113,8 +113,11 @@ class FactFinder:
         namespace = resource.metadata.namespace
         async with self._pool.acquire() as connection:
             now = await run_queries.now(connection)
-            operation = restore_kind.operation_of(resource)
-            done = await run_queries.restore_done(connection, operation)
+            done = await run_queries.restore_done(
+                connection,
+                restore_kind.operation_of(resource),
+                database=resource.spec.target_database or self._live_database,
+            )
             failure = await runs.find(connection, restore_kind.key_of(resource))
             reconciled = await runs.find(connection, restore_kind.reconcile_key(resource))
         return restore_kind.Facts(

@@ -44,7 +44,7 @@ from rei_operator.index import Index
 from rei_operator.kinds.adjustment import REFUSALS
 from rei_operator.kinds.restore import RECONCILE_KIND
 from rei_operator.metrics import Metrics
-from rei_operator.procedures import AFTER_RESTORE, Procedures
+from rei_operator.procedures import RESTORE_TRIES_MAX, Procedures
 from rei_operator.recorder import Recorder
 
 Json = dict[str, Any]
@@ -140,12 +140,13 @@ class Hands:
             self._work(resource, key),
             owner=self._owner,
             around=lambda place: self._failpoints.reach(resource.kind, place),
+            attempts_max=RESTORE_TRIES_MAX if key.kind == RECONCILE_KIND else 1,
         )
         self._metrics.ran(run, seconds=time.monotonic() - began)
 
     def _work(self, resource: Resource, key: RunKey) -> Work:
         if key.kind == RECONCILE_KIND:
-            return self._procedures.reconciliation(AFTER_RESTORE)
+            return self._procedures.after_restore()
         if isinstance(resource, BackupSchedule):
             return self._making_a_backup(resource, key)
         work = self._procedures.work_of(resource)

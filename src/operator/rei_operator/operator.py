@@ -58,6 +58,7 @@ class Operator:
         receipt: Receipt | None,
         failpoints: Failpoints,
     ) -> None:
+        database_url = settings.database_url.get_secret_value()
         self._settings = settings
         self._pool = pool
         self._cluster = cluster
@@ -69,7 +70,9 @@ class Operator:
             pool=pool,
             cluster=cluster,
             index=self._index,
-            procedures=Procedures(pool=pool, provider=provider, receipt=receipt),
+            procedures=Procedures(
+                pool=pool, database_url=database_url, provider=provider, receipt=receipt
+            ),
             recorder=Recorder(cluster, instance=instance, monotonic=time.monotonic),
             metrics=self.metrics,
             failpoints=failpoints,
@@ -79,7 +82,7 @@ class Operator:
             pool=pool,
             cluster=cluster,
             template=job_template(settings),
-            live_database=make_url(settings.database_url.get_secret_value()).database or "",
+            live_database=make_url(database_url).database or "",
             stops=settings.restore_stops,
         )
         look = Look(

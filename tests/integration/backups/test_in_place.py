@@ -19,11 +19,13 @@ from rei_core.jobs.model import Job, Output
 from rei_core.ledger.audit import audit
 from rei_core.ledger.queries import balance_kopecks
 from rei_core.ledger.service import adjust
-from rei_core.maintenance.backups import databases
+from rei_core.maintenance.backups import databases, restore
 from rei_core.maintenance.backups.encryption import Identities
 from rei_core.maintenance.backups.errors import (
     BackupDamaged,
     BackupError,
+    DatabaseUnreachable,
+    PaymentsLeftBehind,
     RestoreMismatch,
     RestoreRefused,
 )
@@ -32,6 +34,7 @@ from rei_core.maintenance.backups.restore import (
     Hooks,
     Restored,
     RestoreOptions,
+    finish_in_place,
     restore_in_place,
     restore_into_new,
 )
@@ -321,6 +324,85 @@ async def test_a_worker_from_before_the_restore_brings_nobody_somebody_elses_pic
     finally:
         await pool.close()
     del customers
+
+
+async def begin_a_top_up(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await users.see(connection, 99, first_name="New")
+        await queries.open_payment(
+            connection, UUID(int=1), user_id=99, amount_kopecks=50_000, request_key="click",
+            chat_id=99,
+        )  # fmt: skip
+
+
+async def top_ups_of_new(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        count: int = await connection.fetchval("SELECT count(*) FROM payments WHERE user_id = 99")
+        return count
+    finally:
+        await connection.close()
+
+
+async def cut_off_after_the_swap(
+    storage: Storage, backup_id: str, url: str, error: BackupError
+) -> None:
+    """A restore in place that ends before its last step."""
+
+    async def fails(**_: object) -> int:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(restore, "carry_payments", fails)
+        # Long ago: two in the same second would put a database aside under the same name.
+        patched.setattr(databases, "kept_name", lambda name, _: f"{name}_before_20260101t000000z")
+        with pytest.raises(type(error)):
+            await in_place(storage, backup_id, url, operation_id="restore-1")
+
+
+UNREACHABLE = DatabaseUnreachable("gone", "Try again")
+
+
+@pytest.mark.usefixtures("tidy")
+async def test_a_last_step_that_is_left_is_done_by_whoever_comes_next(
+    take: BackUp, storage: Storage, pool: Pool, database_url: str
+) -> None:
+    """Here another restore: after its swap nobody would look into the first database any more."""
+    manifest = await take()
+    await begin_a_top_up(pool)
+    await cut_off_after_the_swap(storage, manifest.id, database_url, UNREACHABLE)
+    assert await top_ups_of_new(database_url) == 0
+    await in_place(storage, manifest.id, database_url, operation_id="restore-2")
+    assert await top_ups_of_new(database_url) == 1
+
+
+@pytest.mark.usefixtures("tidy")
+async def test_a_last_step_that_is_left_can_be_done_alone(
+    take: BackUp, storage: Storage, pool: Pool, database_url: str
+) -> None:
+    await finish_in_place(database_url=database_url)  # nothing was restored: nothing is left
+    manifest = await take()
+    await begin_a_top_up(pool)
+    await cut_off_after_the_swap(storage, manifest.id, database_url, UNREACHABLE)
+    await finish_in_place(database_url=database_url)
+    assert await top_ups_of_new(database_url) == 1
+    await execute(database_url, "DELETE FROM payments WHERE user_id = 99")
+    await finish_in_place(database_url=database_url)
+    assert await top_ups_of_new(database_url) == 0, "it is done, and not done again"
+
+
+@pytest.mark.usefixtures("tidy")
+async def test_a_last_step_that_can_never_be_done_is_not_in_the_way(
+    take: BackUp, storage: Storage, database_url: str
+) -> None:
+    manifest = await take()
+    left = PaymentsLeftBehind("rei_before", "UndefinedTableError")
+    await cut_off_after_the_swap(storage, manifest.id, database_url, left)
+    maintained = named(database_url, "postgres")
+    [kept] = await databases_like(maintained, f"{database_of(database_url)}\\_before\\_%")
+    await execute(named(database_url, kept), "ALTER TABLE payments RENAME TO damaged")
+    restored = await in_place(storage, manifest.id, database_url, operation_id="restore-2")
+    assert restored.audit.consistent
 
 
 async def claimed(url: str, user_id: int) -> Job:

@@ -410,6 +410,7 @@ class Setting:
     pool: Pool
     cluster: MemoryCluster
     provider: YooKassaClient
+    database_url: str
 
     @property
     def killed(self) -> type[BaseException]:
@@ -425,7 +426,9 @@ class Setting:
             pool=pool,
             cluster=cluster,
             index=index,
-            procedures=Procedures(pool=pool, provider=self.provider),
+            procedures=Procedures(
+                pool=pool, database_url=self.database_url, provider=self.provider
+            ),
             recorder=Recorder(cluster, instance="test", monotonic=time.monotonic),
             metrics=metrics,
             failpoints=Watched(fatal, reached),
@@ -447,10 +450,12 @@ class Setting:
 
 
 @pytest.fixture
-def setting(pool: Pool, cluster: MemoryCluster, provider: YooKassaClient, customer: int) -> Setting:
+def setting(
+    pool: Pool, cluster: MemoryCluster, provider: YooKassaClient, database_url: str, customer: int
+) -> Setting:
     """The one that a test is about; with a customer."""
     assert customer == CUSTOMER
-    return Setting(pool, cluster, provider)
+    return Setting(pool, cluster, provider, database_url)
 
 
 @pytest.fixture
@@ -468,7 +473,7 @@ def undisturbed(
             await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
             pool = await create_pool(url, application="test", size_max=20)
             await add_customer(pool)
-            yield Setting(pool, MemoryCluster(), provider)
+            yield Setting(pool, MemoryCluster(), provider, url)
             await pool.close()
         finally:
             await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -478,9 +483,11 @@ def undisturbed(
 
 
 @pytest.fixture
-def operator(pool: Pool, cluster: MemoryCluster, provider: YooKassaClient) -> MakeOperator:
+def operator(
+    pool: Pool, cluster: MemoryCluster, provider: YooKassaClient, database_url: str
+) -> MakeOperator:
     """Makes operators."""
-    return Setting(pool, cluster, provider).operator
+    return Setting(pool, cluster, provider, database_url).operator
 
 
 class Killed(BaseException):

@@ -187,7 +187,10 @@ async def the_database_is_replaced(world: World) -> None:
             connection,
             world.database,
             Mark(
-                operation="rei.one", state="done", kept_as="rei_before", safety_backup_id=BACKUP_ID
+                operation="rei.one",
+                state="done",
+                kept_as=f"{world.database}_before_20261124t030000z",
+                safety_backup_id=BACKUP_ID,
             ),
         )
 

@@ -164,7 +164,7 @@ async def test_a_restore_into_a_new_database_leaves_its_mark(
             assert await do("restore", wanted, manifest, monkeypatch) == job.DONE
         async with pool.acquire() as connection:
             operation = restore_kind.operation_of(wanted)
-            done = await run_queries.restore_done(connection, operation)
+            done = await run_queries.restore_done(connection, operation, database=name)
         assert done == restore_kind.Done(name)
     finally:
         await pool.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -181,7 +181,8 @@ async def test_a_restore_in_place_is_known_by_its_mark_and_never_done_twice(
     assert await do("restore", wanted, manifest, monkeypatch) == job.DONE
     connection = await asyncpg.connect(database_url)
     try:
-        done = await run_queries.restore_done(connection, restore_kind.operation_of(wanted))
+        operation = restore_kind.operation_of(wanted)
+        done = await run_queries.restore_done(connection, operation, database=str(name))
         assert done is not None
         assert done.database == name
         assert done.kept_as is not None

@@ -327,6 +327,61 @@ class TestRestoreInPlace:
         (action,) = restore.decide(self.resource(self.stopped), facts)
         assert action == RunNow(restore.reconcile_key(self.resource()))
 
+    left = Done("rei", "rei_before", "safety", complete=False)
+
+    def test_4_but_not_while_the_job_is_at_its_last_step(self) -> None:
+        stopped = self.deployments(wanted=False, there=False)
+        facts = replace(self.base, deployments=stopped, done=self.left, job=job())
+        actions = restore.decide(self.resource(self.stopped), facts)
+        assert not [one for one in actions if isinstance(one, RunNow | Scale)]
+        assert reason_of(actions) == ("Unknown", "InProgress")
+        assert isinstance(actions[-1], Sleep)
+
+    @pytest.mark.parametrize(
+        "gone", [None, job(condition="Failed"), job(condition="Complete"), job(uid="u-0")]
+    )
+    def test_4_what_a_job_left_that_is_no_more_is_done_by_that_run(
+        self, gone: dict[str, Any] | None
+    ) -> None:
+        facts = replace(
+            self.base,
+            deployments=self.deployments(wanted=False, there=False),
+            done=self.left,
+            job=gone,
+            # It may have told a failure after the swap: there is no way back from there.
+            failure=run_of("Restore", RunStatus.FAILED, error="the storage is away"),
+        )
+        (action,) = restore.decide(self.resource(self.stopped), facts)
+        assert action == RunNow(restore.reconcile_key(self.resource()))
+
+    def test_top_ups_that_cannot_be_carried_over_start_the_bot_and_are_told(self) -> None:
+        run = run_of("RestoreReconciliation", RunStatus.SUCCEEDED)
+        noted = replace(run, result=run.result.noting("the top-ups could not be carried over"))
+        facts = replace(
+            self.base,
+            deployments=self.deployments(wanted=False, there=False),
+            done=self.left,
+            reconciled=noted,
+        )
+        actions = restore.decide(self.resource(self.stopped), facts)
+        assert actions[:2] == (Scale("rei-bot", 2), Scale("rei-worker", 5))
+        assert reason_of(actions) == ("False", "TopUpsNotCarriedOver")
+        assert [one.type for one in actions if isinstance(one, Event)] == ["Warning"]
+        condition = status_of(actions).condition("Succeeded")
+        assert condition is not None
+        assert "the top-ups could not be carried over" in condition.message
+        assert status_of(actions).previous_database == "rei_before"
+
+    def test_two_restores_never_share_a_mark(self) -> None:
+        def named(name: str) -> Restore:
+            metadata = {**META, "namespace": "n" * 63, "name": name}
+            return Restore.of({**self.resource().document(), "metadata": metadata})
+
+        one, other = named("x" * 51 + "y"), named("x" * 51 + "z")
+        assert restore.operation_of(one) != restore.operation_of(other)
+        assert len(restore.operation_of(one)) == 100
+        assert restore.operation_of(self.resource()) == f"{META['namespace']}.{META['name']}"
+
     @pytest.mark.parametrize("settled", [RunStatus.SUCCEEDED, RunStatus.FAILED])
     def test_5_and_6_then_they_get_back_what_they_had_and_it_is_told(
         self, settled: RunStatus

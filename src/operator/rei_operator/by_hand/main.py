@@ -86,7 +86,7 @@ async def run(documents: Sequence[Document], choices: Choices) -> list[Report]:
         means = Means(
             pool=pool,
             url=url,
-            procedures=Procedures(pool=pool, provider=provider, receipt=receipt),
+            procedures=Procedures(pool=pool, database_url=url, provider=provider, receipt=receipt),
             line=stack.enter_context(ProgressLine()),
             identities=None if file is None else Identities.of_file(file),
             tools_folder=choices.tools_folder,

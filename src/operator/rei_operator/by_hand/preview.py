@@ -190,9 +190,13 @@ async def _restore(means: Means, restore: Restore) -> Ended:
         )
     async with maintenance(means.url, databases.MAINTENANCE_DATABASE) as connection:
         mark = await databases.mark_of(connection, name)
-        if mark is not None and mark.operation == operation_of(restore) and mark.state == "done":
-            text = f"this restore is done: {name} holds it"
-            return Ended(State.UNCHANGED, RunResult(examined=1), (text,))
+        if mark is not None and mark.operation == operation_of(restore):
+            if mark.state == "done":
+                text = f"this restore is done: {name} holds it"
+                return Ended(State.UNCHANGED, RunResult(examined=1), (text,))
+            if mark.state == "swapped":
+                text = f"{name} holds it; the top-ups begun since would be carried over"
+                return _previewed(RunResult(examined=1, changed=1), text)
         if in_place is None:
             await _require_room(connection, means.url, name)
     where = (

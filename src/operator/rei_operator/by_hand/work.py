@@ -48,7 +48,7 @@ from rei_operator import job, manifests, run_queries
 from rei_operator.by_hand.model import Ended, State
 from rei_operator.kinds.backup_schedule import PRUNE_KIND
 from rei_operator.kinds.restore import RECONCILE_KIND
-from rei_operator.procedures import AFTER_RESTORE, Procedures
+from rei_operator.procedures import Procedures
 
 BY_HAND: Final = "by-hand/"
 """Begins the namespace of runs by hand; no namespace of Kubernetes has a slash in it."""
@@ -365,7 +365,7 @@ async def _restore(means: Means, restore: Restore) -> Ended:
     await means.pool.expire_connections()
     async with means.pool.acquire() as connection:
         moment = await run_queries.now(connection)
-    work = means.procedures.reconciliation(AFTER_RESTORE)
+    work = means.procedures.after_restore()
     settled = ended(await _run(means, RECONCILE_KIND, restore, moment, work))
     counted = RunResult(examined=1, changed=1)
     return Ended(

@@ -5,7 +5,8 @@ any crash:
 
 1. the numbers of replicas are written into the status           `stoppedDeployments`
 2. the Deployments are scaled to 0, and their pods are waited for   the Deployments themselves
-3. the Job backs up, restores, audits and swaps                  the mark on the database (`Mark`)
+3. the Job backs up, restores, audits and swaps; it carries
+   top-ups over that the backup does not know                    the mark on the database (`Mark`)
 4. payments that the backup does not know are reconciled         a run in the restored database
 5. the Deployments get back what they had                        the Deployments themselves
 6. the status tells the end                                      `Succeeded`
@@ -14,12 +15,16 @@ The numbers come first: once the Deployments are at 0, nothing else remembers th
 of 3, 5 follows: a bot that stays away because a restore failed would be the larger harm, and the
 database that it comes back to is the old one, untouched.
 
+From the swap on there is no way back. A Job that dies for good between that and its end leaves the
+mark as it was at the swap: then the run of 4 carries the top-ups over, first of all.
+
 A restore is known by namespace and name, not by uid: a manifest that is applied again, months
 later on another cluster, finds the mark and restores nothing. To restore once more, make another.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -49,6 +54,8 @@ SOON = timedelta(seconds=3)
 MADE_AGAIN = "jobs done and BalanceAdjustments made since the backup are made once more"
 RECONCILE_KIND = "RestoreReconciliation"
 """The kind of the run that reconciles payments after a restore, in `maintenance_runs`."""
+OPERATION_CHARACTERS_MAX = 100
+DIGEST_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,13 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The mark that the restore left on the database that it made."""
+    """The mark that the restore left on the database that it made. Not `complete`: it lacks the
+    top-ups that only the database of before knows."""
 
     database: str
     kept_as: str | None = None
     safety_backup_id: str | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +97,12 @@ class Facts:
 
 
 def operation_of(restore: Restore) -> str:
-    """The name of this restore in the database's mark."""
+    """The name of this restore in the database's mark; two restores never share one."""
     text = f"{restore.metadata.namespace}.{restore.metadata.name}"
-    return text[:100]
+    if len(text) <= OPERATION_CHARACTERS_MAX:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{text[: OPERATION_CHARACTERS_MAX - DIGEST_CHARACTERS - 1]}.{digest}"
 
 
 def key_of(restore: Restore) -> RunKey:
@@ -113,6 +125,8 @@ def decide(restore: Restore, facts: Facts) -> tuple[Action, ...]:
         return _towards(restore, facts)
     if restore.spec.in_place is not None and facts.done is not None and failed is None:
         settled = facts.reconciled is not None and facts.reconciled.finished_at is not None
+        if not settled and not facts.done.complete and _at_work(restore, facts.job):
+            return _followed(restore, facts)
         if not settled:
             return (RunNow(reconcile_key(restore)),)
     scales = tuple(
@@ -141,6 +155,11 @@ def _towards(restore: Restore, facts: Facts) -> tuple[Action, ...]:
     if not belongs_to(facts.job, restore.metadata.uid):
         name = facts.job["metadata"]["name"]
         return Delete("Job", name), Sleep(facts.now + SOON)
+    return _followed(restore, facts)
+
+
+def _followed(restore: Restore, facts: Facts) -> tuple[Action, ...]:
+    """The Job is at work, and will be looked at again."""
     return (
         _told(restore, facts, ConditionStatus.UNKNOWN, "InProgress", "the Job is at work"),
         Sleep(facts.now + POLL),
@@ -201,6 +220,12 @@ def _failed(restore: Restore, facts: Facts) -> tuple[str, str] | None:
     return _failed_silently(restore, facts.job)
 
 
+def _at_work(restore: Restore, job: Json | None) -> bool:
+    if job is None or not belongs_to(job, restore.metadata.uid):
+        return False
+    return state_of(job) is JobState.RUNNING
+
+
 def _failed_silently(restore: Restore, job: Json | None) -> tuple[str, str] | None:
     """What a Job that has ended without a word says by that."""
     if job is None or not belongs_to(job, restore.metadata.uid):
@@ -234,6 +259,8 @@ def _end(
     if facts.done.kept_as:
         message += f"; the one before is kept as {facts.done.kept_as}; {MADE_AGAIN}"
     run = facts.reconciled
+    if not facts.done.complete:
+        return _left_behind(restore, facts, message, ended)
     if run is not None and run.status is RunStatus.SUCCEEDED:
         ended["payments_settled"] = run.result.changed
         message += f"; payments and refunds since the backup: {told_result(run)}"
@@ -242,6 +269,20 @@ def _end(
     return (
         Event("Restored", message, once="Restored"),
         _told(restore, facts, ConditionStatus.TRUE, "Restored", message, **ended),
+    )
+
+
+def _left_behind(
+    restore: Restore, facts: Facts, message: str, ended: dict[str, Any]
+) -> tuple[Action, ...]:
+    """It is restored, but what was paid since the backup is not known."""
+    assert facts.reconciled is not None
+    why = facts.reconciled.error or "; ".join(facts.reconciled.result.notes)
+    text = f"{message}; but {why}; delete this Restore and apply it again to try just that"
+    reason = "TopUpsNotCarriedOver"
+    return (
+        Event(reason, text, "Warning", once=reason),
+        _told(restore, facts, ConditionStatus.FALSE, reason, text, **ended),
     )
 
 

@@ -180,7 +180,7 @@ class RestoreInPlace(Story):
     places = frozenset(
         {"chunk-stored", "dumped", "manifest-stored", "scratch-created", "scratch-marked",
          "loaded", "examined", "numbering-carried", "renamed-aside", "renamed-in", "marked",
-         "swapped", "scratch-dropped", "payments-carried"}
+         "swapped", "scratch-dropped", "payments-carried", "database-marked"}
     )  # fmt: skip
 
     def resource(self, world: World) -> Restore:

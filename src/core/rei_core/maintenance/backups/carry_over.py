@@ -9,8 +9,8 @@ nobody could ever be credited with it. Only the question is carried, never the a
 was credited there comes as one that waits, and whoever settles it asks YooKassa, and credits once.
 Carrying again changes nothing.
 
-The database that was put aside may be what was wrong. One whose top-ups cannot be read stops
-nothing: the payments are then reported as unknown by the reconciliation.
+The database that was put aside may be what was wrong. If its top-ups cannot be read, the restore is
+over all the same, and says so: the reconciliation then reports their payments as unknown.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from rei_core.db import Connection
+from rei_core.db import CUT_OFF, Connection, is_outage
 from rei_core.maintenance.backups import snapshot, tools
-from rei_core.maintenance.backups.errors import BackupError
+from rei_core.maintenance.backups.errors import (
+    DatabaseUnfit,
+    DatabaseUnreachable,
+    PaymentsLeftBehind,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +70,10 @@ RETURNING id
 
 
 async def carry_payments(*, from_url: str, to_url: str, taken_at: datetime) -> int:
-    """Carry the top-ups that were begun since the backup was taken; how many there were."""
-    carried = 0
+    """Carry the top-ups that were begun since the backup was taken; how many there were.
+
+    Raises `DatabaseUnreachable`, which may pass, and `PaymentsLeftBehind`.
+    """
     try:
         source = await _connect(from_url)
         try:
@@ -78,8 +84,15 @@ async def carry_payments(*, from_url: str, to_url: str, taken_at: datetime) -> i
                 target.terminate()
         finally:
             source.terminate()
-    except (BackupError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        log.error("restore.payments_not_carried_over", error=type(error).__name__)  # noqa: TRY400 - its text may hold a customer's values
+    except DatabaseUnreachable:
+        raise
+    except (DatabaseUnfit, asyncpg.PostgresError, *CUT_OFF) as error:
+        what = type(error).__name__  # its text may hold a customer's values
+        if is_outage(error):
+            raise DatabaseUnreachable(
+                f"the top-ups were not carried over ({what})", "Is PostgreSQL up? Then try again"
+            ) from None
+        raise PaymentsLeftBehind(tools.database_of(from_url), what) from None
     if carried:
         log.warning("restore.payments_carried_over", payments=carried)
     return carried

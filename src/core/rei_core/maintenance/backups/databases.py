@@ -15,7 +15,8 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, Protocol, cast
+from datetime import UTC, datetime
+from typing import Any, Literal, NoReturn, Protocol
 
 import asyncpg
 import structlog
@@ -40,9 +41,14 @@ TERMINATE_PERIOD_SECONDS = 0.1
 DROP_SECONDS_MAX = 60.0
 
 MARK = re.compile(
-    r"Rei: restore (?P<operation>[\w.-]{1,100}) (?P<state>begun|done)"
+    r"Rei: restore (?P<operation>[\w.-]{1,100}) (?P<state>begun|swapped|done)"
     r"(, before: (?P<kept_as>.+), safety backup: (?P<safety_backup_id>[a-z0-9-]+))?"
+    r"(, taken at: (?P<taken_at>[0-9T:.+-]+))?"
 )
+KEPT_SUFFIX = "_before_%Y%m%dt%H%M%Sz"
+KEPT_SUFFIX_PATTERN = "_before_[0-9]{8}t[0-9]{6}z"
+KEPT_SUFFIX_BYTES = len("_before_20261124t030000z")
+MARKED_MAX = 1000
 
 EXISTS = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
 COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1"
@@ -50,24 +56,79 @@ COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What a restore wrote on its database, as the database's comment: which one it was, and that it
-    is done. By it a restore that is asked for again, because whoever asked has died, is known."""
+    """What a restore wrote on its database, as the database's comment: which one it was, and how far
+    it is. By it a restore that is asked for again, because whoever asked has died, is known.
+
+    `swapped` is in place of the old one, but lacks what only that knows (see `carry_over`). `taken_at`
+    is when the backup was taken.
+    """
 
     operation: str
-    state: Literal["begun", "done"]
+    state: Literal["begun", "swapped", "done"]
     kept_as: str | None = None
     safety_backup_id: str | None = None
+    taken_at: datetime | None = None
 
     def __str__(self) -> str:
-        kept = f", before: {self.kept_as}, safety backup: {self.safety_backup_id}"
-        return f"Rei: restore {self.operation} {self.state}{kept if self.kept_as else ''}"
+        parts = [f"Rei: restore {self.operation} {self.state}"]
+        if self.kept_as is not None:
+            parts.append(f"before: {self.kept_as}, safety backup: {self.safety_backup_id}")
+        if self.taken_at is not None:
+            parts.append(f"taken at: {self.taken_at.isoformat()}")
+        return ", ".join(parts)
+
+
+def mark_in(comment: str | None) -> Mark | None:
+    """The mark that a database's comment is, None if it is none."""
+    match = MARK.fullmatch(comment or "")
+    if match is None:
+        return None
+    fields: dict[str, Any] = match.groupdict()
+    if fields["taken_at"] is not None:
+        fields["taken_at"] = datetime.fromisoformat(fields["taken_at"])
+    return Mark(**fields)
 
 
 async def mark_of(connection: Connection, name: str) -> Mark | None:
     """The mark on a database, None if there is none."""
-    comment: str | None = await connection.fetchval(COMMENT, name)
-    match = MARK.fullmatch(comment or "")
-    return Mark(**cast("Any", match.groupdict())) if match else None
+    return mark_in(await connection.fetchval(COMMENT, name))
+
+
+MARKED = """
+SELECT datname, shobj_description(oid, 'pg_database') AS comment
+FROM pg_database
+WHERE starts_with(shobj_description(oid, 'pg_database'), 'Rei: restore ' || $1 || ' ')
+ORDER BY datname
+LIMIT $2
+"""
+
+
+async def marked(connection: Connection, name: str, operation: str) -> tuple[str, Mark] | None:
+    """The database that carries the operation's mark, and the mark: the one of this name, or one
+    that a restore since has put aside from under it.
+
+    Other databases of the server are somebody else's, whose restores may be called as ours are.
+    """
+    for row in await connection.fetch(MARKED, operation, MARKED_MAX):
+        mark = mark_in(row["comment"])
+        ours = row["datname"] == name or is_kept_of(name, row["datname"])
+        if ours and mark is not None and mark.operation == operation:
+            return row["datname"], mark
+    return None
+
+
+def kept_name(name: str, at: datetime) -> str:
+    """What a database is called from then on, when another one takes its place."""
+    return _kept_stem(name) + at.astimezone(UTC).strftime(KEPT_SUFFIX)
+
+
+def is_kept_of(name: str, other: str) -> bool:
+    """Whether the other name is a `kept_name` of this one."""
+    return re.fullmatch(re.escape(_kept_stem(name)) + KEPT_SUFFIX_PATTERN, other) is not None
+
+
+def _kept_stem(name: str) -> str:
+    return name.encode()[: NAME_BYTES_MAX - KEPT_SUFFIX_BYTES].decode(errors="ignore")
 
 
 async def set_mark(connection: Connection, name: str, mark: Mark) -> None:

@@ -17,7 +17,8 @@
     │   └── DatabaseUnreachable       it cannot be reached, or its connection was cut
     ├── RestoreRefused            nothing was done, because it would destroy something
     │   └── RestoreBusy               another run is at work on the database: try again
-    └── RestoreMismatch           what was restored is not what was backed up, or its ledger is wrong
+    ├── RestoreMismatch           what was restored is not what was backed up, or its ledger is wrong
+    └── PaymentsLeftBehind        restored in place, but without the top-ups begun since the backup
 
 Every text is one that a person on call can act on, and none holds a secret: what foreign programs
 and libraries say goes through `told` first.
@@ -147,6 +148,20 @@ class RestoreRefused(BackupError):
 
 class RestoreBusy(RestoreRefused):
     """Another run is at work on the database. It may be one that is about to die: try again."""
+
+
+class PaymentsLeftBehind(BackupError):
+    """Restored in place, but the top-ups that only the database that was put aside knows could not
+    be carried over. The same restore, asked for again, tries just that."""
+
+    def __init__(self, kept_as: str, problem: str) -> None:
+        self.kept_as = kept_as
+        super().__init__(
+            f"the top-ups begun since the backup could not be carried over from the database "
+            f"{kept_as} ({problem})",
+            "The backup is in place. Ask for the same restore again to try just that; a "
+            "PaymentReconciliation reports the payments that no row of ours explains",
+        )
 
 
 class RestoreMismatch(BackupError):

@@ -13,11 +13,14 @@ somebody drops it. Order, and what is true if the process dies right after:
 3. the live database is locked against writers and
    backed up, to the same storage                          one backup more; the locks fall by themselves
 4. restore beside, examination, audit                      a scratch database more; the next run drops it
-5. the swap, in one transaction, which marks the database  restored; 6 and 7 are left, and a repeat
+5. the swap, in one transaction, which marks the database  restored; 6 to 8 are left, and a repeat
                                                            under the same operation does just these
 6. top-ups begun since the backup are carried over, and
-   `reconcile`: what YooKassa knows of them is settled     it recurs anyway (PaymentReconciliation)
-7. `resume`                                                done
+   the mark says so                                        the same for 7 and 8
+7. `reconcile`: what YooKassa knows of them is settled     it recurs anyway (PaymentReconciliation)
+8. `resume`                                                done
+
+Whoever restores next finds a 6 that is left and does it first; `finish_in_place` does nothing else.
 
 **What a backup cannot know.** Payments and refunds since then are at the provider: reconciliation
 credits the payments (the rows of those that were begun since are carried over from the database
@@ -33,7 +36,7 @@ DATABASE`): they stay with the old one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,6 +50,7 @@ from rei_core.maintenance.backups.dump import BackupOptions, OnProgress, back_up
 from rei_core.maintenance.backups.encryption import Identities, Recipients
 from rei_core.maintenance.backups.errors import (
     DatabaseUnfit,
+    PaymentsLeftBehind,
     RestoreMismatch,
     RestoreRefused,
     told,
@@ -59,8 +63,6 @@ from rei_core.maintenance.backups.storage import Storage
 from rei_core.maintenance.backups.verify import maintenance
 
 logger = structlog.get_logger(__name__)
-
-KEPT_SUFFIX = "_before_%Y%m%dt%H%M%Sz"
 
 
 async def _nothing() -> None:
@@ -188,7 +190,8 @@ async def restore_in_place(
 ) -> Restored:
     """Put the backup in the place of the database; `confirmed_name` must be its name.
 
-    Raises `RestoreRefused` and `RestoreMismatch`; the database is then what it was.
+    Raises `RestoreRefused` and `RestoreMismatch`; the database is then what it was. Raises
+    `PaymentsLeftBehind` when it is replaced, and only step 6 could not be done.
     """
     name = tools.database_of(database_url)
     if confirmed_name != name:
@@ -209,11 +212,12 @@ async def restore_in_place(
         mark = await _earlier_mark(connection, name, options.operation_id)
         try:
             if mark is None:
+                await _finish_another(connection, database_url)
                 await hooks.quiesce()
                 mark = await _back_up_and_replace(
                     connection, source, database_url, options, safety_recipients
                 )
-            await _carry_over(connection, source.manifest, database_url, mark)
+            await _carry_over(connection, database_url, mark)
             problem = await _reconciled(hooks)
         finally:
             await hooks.resume()
@@ -226,6 +230,32 @@ async def restore_in_place(
         safety_backup_id=mark.safety_backup_id,
         reconcile_problem=problem,
     )
+
+
+async def finish_in_place(
+    *, database_url: str, maintenance_database: str = databases.MAINTENANCE_DATABASE
+) -> None:
+    """Do what a restore in place has left undone whose process died after the swap; nothing if
+    nothing is. Raises `RestoreBusy` while it lives, `DatabaseUnreachable` and `PaymentsLeftBehind`.
+    """
+    name = tools.database_of(database_url)
+    async with (
+        maintenance(database_url, maintenance_database) as connection,
+        databases.sole_user_of(connection, name),
+    ):
+        mark = await databases.mark_of(connection, name)
+        if mark is not None:
+            await _carry_over(connection, database_url, mark)
+
+
+async def _finish_another(connection: Connection, database_url: str) -> None:
+    """Carry over what an earlier restore has left: after the next swap nobody would look there."""
+    mark = await databases.mark_of(connection, tools.database_of(database_url))
+    if mark is not None:
+        try:
+            await _carry_over(connection, database_url, mark)
+        except PaymentsLeftBehind as error:  # what cannot be read must not be in the way for ever
+            logger.warning("restore.payments_left_behind", problem=str(error))
 
 
 async def _opened(
@@ -309,9 +339,10 @@ async def _back_up_and_swap(
     name = tools.database_of(hold.database_url)
     mark = databases.Mark(
         operation=options.operation_id or new_run(),
-        state="done",
-        kept_as=_kept_name(name),
+        state="swapped",
+        kept_as=databases.kept_name(name, datetime.now(UTC)),
         safety_backup_id=safety.id,
+        taken_at=source.manifest.created_at,
     )
     await _replace(hold, source, options, mark)
     logger.warning(
@@ -355,23 +386,23 @@ async def _replace(
         reach("swapped")
 
 
-def _kept_name(name: str) -> str:
-    suffix = datetime.now(UTC).strftime(KEPT_SUFFIX)
-    room = databases.NAME_BYTES_MAX - len(suffix)
-    return name.encode()[:room].decode(errors="ignore") + suffix
-
-
-async def _carry_over(
-    connection: Connection, manifest: Manifest, database_url: str, mark: databases.Mark
-) -> None:
+async def _carry_over(connection: Connection, database_url: str, mark: databases.Mark) -> None:
     """Carry what only the old database knows of the customers' money, if it is still there."""
-    if mark.kept_as is not None and await databases.exists(connection, mark.kept_as):
+    if mark.state != "swapped":
+        return
+    assert mark.kept_as is not None
+    assert mark.taken_at is not None
+    if await databases.exists(connection, mark.kept_as):
         await carry_payments(
             from_url=tools.named(database_url, mark.kept_as),
             to_url=database_url,
-            taken_at=manifest.created_at,
+            taken_at=mark.taken_at,
         )
         reach("payments-carried")
+    await databases.set_mark(
+        connection, tools.database_of(database_url), replace(mark, state="done")
+    )
+    reach("database-marked")
 
 
 async def _reconciled(hooks: Hooks) -> str | None:
