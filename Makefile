@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster chaos mutants lint format crds renders screenshots bench clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster chaos mutants lint format crds renders screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ demo-once: ## Play the story once; exit 0 only if every step and the ledger audi
 	@$(BIN)/rei demo --once
 
 test: ## Run all tests: unit, integration, migrations, browser, acceptance, cluster
-	@tools/setup browser
+	@tools/setup browser prometheus
 	@$(BIN)/python -m rei_sandbox.cluster prepare
 	$(BIN)/pytest $(PYTEST)
 
@@ -35,7 +35,7 @@ test-unit: ## Run the tests that need nothing but Python
 	$(BIN)/pytest $(PYTEST) tests/unit
 
 test-integration: ## Run the tests on real PostgreSQL, Redis and HTTP
-	@tools/setup
+	@tools/setup prometheus
 	$(BIN)/pytest $(PYTEST) tests/integration tests/migrations
 
 test-browser: ## Drive the chat page in Chromium
@@ -51,7 +51,7 @@ test-acceptance: ## Run the demo with kill -9 in the middle
 	$(BIN)/pytest tests/acceptance
 
 test-cluster: ## Run the tests on a real Kubernetes API server (REI_TEST_KUBECONFIG: on a given one)
-	@tools/setup
+	@tools/setup prometheus
 	@$(BIN)/python -m rei_sandbox.cluster prepare
 	$(BIN)/pytest $(PYTEST) tests/cluster
 
@@ -94,6 +94,9 @@ screenshots: ## Take the pictures of docs/images anew
 
 bench: ## Measure Rei beside its peers and this machine's limits, into docs/benchmarks.md (BENCH="--quick")
 	@bench/run $(BENCH)
+
+bench-scaling: ## Replay a day of orders against the autoscaler and an oracle, into docs/scaling.md
+	@bench/scaling
 
 clean: ## Remove what the targets above made
 	rm -rf .venv .cache .rei .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
