@@ -95,17 +95,18 @@ class Stage:
             "YOOKASSA_API_URL": f"{self.sandbox.url}/yookassa/v3",
         }
 
-    def operator(self, **changes: str) -> AbstractAsyncContextManager[process.OperatorProcess]:
-        """An operator for the length of a block; `changes` are variables of its environment, such
-        as REI_FAILPOINT."""
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """What an operator of this namespace is told."""
+        return {
             **self.settings(),
             "KUBECONFIG": str(self.kubeconfig),
             "REI_NAMESPACE": self.namespace,
             "REI_QUEUE_METRICS_SECONDS": "0.5",
-            **changes,
         }
-        return process.running(environment, log=self.log)
+
+    def operator(self, **changes: str) -> AbstractAsyncContextManager[process.OperatorProcess]:
+        """An operator for the length of a block; `changes` are variables of its environment."""
+        return process.running({**self.environment(), **changes}, log=self.log)
 
     async def apply(
         self, kind: str, name: str, spec: Json, *, annotations: Mapping[str, str] | None = None
@@ -347,8 +348,10 @@ async def _database(postgres_url: str, template: str) -> AsyncIterator[str]:
         url = make_url(postgres_url)
         password = url.password or DATABASE_PASSWORD
         yield url.set(database=name, password=password).render_as_string(hide_password=False)
+        # Not whatever begins like it: that of the tenth stage begins like that of the first.
         made = await connection.fetch(
-            "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", name
+            "SELECT datname FROM pg_database WHERE datname = $1 OR starts_with(datname, $1 || '_')",
+            name,
         )
         for row in made:
             await connection.execute(f"DROP DATABASE {row['datname']} WITH (FORCE)")
