@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster chaos mutants lint format crds renders screenshots bench bench-scaling clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster crash-matrix chaos mutants lint format crds renders screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,11 @@ test-cluster: ## Run the tests on a real Kubernetes API server (REI_TEST_KUBECON
 cluster: ## Start a Kubernetes API server to play with, until Ctrl-C
 	@tools/setup
 	@$(BIN)/python -m rei_sandbox.cluster up
+
+crash-matrix: ## Kill the operator and its Jobs everywhere; WRITE=docs/crash-matrix.md writes the page
+	@tools/setup
+	@$(BIN)/python -m rei_sandbox.cluster prepare
+	REI_CRASH_MATRIX=$(WRITE) $(BIN)/pytest -q -s -p no:xdist tests/cluster/operator/crashes
 
 mutants: ## Plant one bug after the other where money moves; exit 0 only if the tests catch each
 	@tools/setup

@@ -61,6 +61,8 @@ class ApiProxy:
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
         self.asked: set[Asked] = set()
+        self.written: list[Asked] = []
+        """What was changed, each time that it was."""
         self.denied: set[Asked] = set()
         """What was answered 401 or 403."""
 
@@ -113,6 +115,8 @@ class ApiProxy:
         if found is None:
             return
         self.asked.add(found)
+        if status < 300 and found.verb in VERBS.values():
+            self.written.append(found)
         if status in (401, 403):
             self.denied.add(found)
 

@@ -69,7 +69,7 @@ def alike(value: Any, *, database: str) -> Any:
         return {
             name: "SET" if name in UNLIKE else alike(one, database=database)
             for name, one in value.items()
-            if not name.endswith(("Time", "_time"))
+            if not name.endswith(("Time", "_time", "_at"))
         }
     if isinstance(value, list | tuple):
         return [alike(one, database=database) for one in value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,10 +14,12 @@ import pytest
 
 from rei_core.db import create_pool
 from rei_core.maintenance.backups.tools import named
+from rei_sandbox.cluster.kubeconfig import Cluster
 
 from ....integration.backups.customers import Customers
 from .processes import Nursery, nursery
 from .table import Table
+from .theatre import AT_ONCE, Theatre
 
 WRITE = "REI_CRASH_MATRIX"
 """The file that the table is written into, if there is to be one."""
@@ -52,6 +55,23 @@ async def processes() -> AsyncIterator[Nursery]:
     """Begins Rei's processes, fast."""
     async with nursery() as opened:
         yield opened
+
+
+@pytest.fixture
+async def theatre(
+    *,
+    processes: Nursery,
+    cluster: Cluster,
+    crds: None,
+    postgres_url: str,
+    template_database: str,
+    tmp_path: Path,
+) -> Theatre:
+    """Where the stories of the operator are told."""
+    del crds
+    return Theatre(
+        processes, cluster, postgres_url, template_database, tmp_path, asyncio.Semaphore(AT_ONCE)
+    )
 
 
 @pytest.fixture

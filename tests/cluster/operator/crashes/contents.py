@@ -1,8 +1,16 @@
-"""All that a database holds, as a few words that two databases are compared by."""
+"""What a database holds, as two databases are compared by it."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import asyncpg
+
+from rei_core.db import create_pool
+from rei_core.ledger.audit import audit
+from rei_core.maintenance.backups.tools import database_of
+
+from ....integration.operator.ends import rows_of
 
 Contents = dict[str, str]
 
@@ -35,3 +43,23 @@ async def contents_of(url: str) -> Contents:
     finally:
         await connection.close()
     return found
+
+
+async def rows_in(url: str) -> dict[str, Any]:
+    """The rows that count, without what differs between two tellings."""
+    pool = await create_pool(url, application="test", size_max=1)
+    try:
+        async with pool.acquire() as connection:
+            return await rows_of(connection, database=database_of(url))
+    finally:
+        await pool.close()
+
+
+async def ledger_problems(url: str) -> list[str]:
+    """What the audit of the ledger finds."""
+    connection = await asyncpg.connect(url)
+    try:
+        report = await audit(connection)
+    finally:
+        await connection.close()
+    return [f"the ledger breaks {one.invariant}" for one in report.violations]

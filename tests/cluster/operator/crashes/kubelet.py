@@ -124,10 +124,10 @@ async def nobody_left(database_url: str, scratch: tuple[str, ...] = ()) -> None:
                 await asyncio.sleep(0.02)
     finally:
         await connection.close()
-    await _a_minute_goes_by(database_url)
+    await a_minute_goes_by(database_url)
 
 
-async def _a_minute_goes_by(database_url: str) -> None:
+async def a_minute_goes_by(database_url: str) -> None:
     """A restore in place may cut this off, as it does with everybody."""
     async with asyncio.timeout(WAIT_SECONDS_MAX):
         while True:

@@ -27,7 +27,8 @@ from kubernetes.aio import client, config  # noqa: F401
 
 import rei_core.cli
 import rei_operator.cli
-import rei_operator.job  # noqa: F401
+import rei_operator.job
+import rei_operator.main  # noqa: F401
 
 LOOK_SECONDS = 0.02
 READ_BYTES = 1 << 20

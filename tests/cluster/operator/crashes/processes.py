@@ -47,6 +47,12 @@ class Process:
                 os.kill(self.pid, signal.SIGKILL)
             await self.wait()
 
+    def ask_to_end(self) -> None:
+        """SIGTERM."""
+        if self.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
     def said(self) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])

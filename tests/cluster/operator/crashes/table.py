@@ -11,19 +11,46 @@ HEADER = ("What", "Killed right after", "Exit code", "Begun again", "End equal",
 INTRODUCTION = """\
 # The crash matrix
 
-Made by `make crash-matrix WRITE=docs/crash-matrix.md`; every line was run.
+Killed anywhere, Rei's operator and its Jobs end as if nothing had happened. This page is what came of
+trying it. It is made by `make crash-matrix WRITE=docs/crash-matrix.md`; every line was run.
 
 Each line is a story told from its beginning: real processes (`rei operator`, or what a Job runs), a
 real kube-apiserver and PostgreSQL, a database, a storage and objects of its own. The process dies by
-itself at the place named, as `kill -9` would end it, and is begun again. "End equal": rows of
-PostgreSQL, objects, statuses and Events of the Kubernetes API, backups in the storage and databases
-on the server are, in the end, those of the same story without a death; and the ledger's audit finds
-nothing. The places of a story are those that it passed when nobody died, in their order: `#2` is the
-second time that it comes by. In a restore in place the living database is looked at while the
-process is dead, too: it is there under its name, and it is wholly the old one or wholly the new one.
+itself at the place named, as `kill -9` would end it, and is begun again.
 
-Under "at random" processes are killed from outside, at moments that the seed decides.
+- **Killed right after**: the place. There is one after everything that outlives the process: a row,
+  a Job or Backup made or deleted, a Deployment scaled, an Event, a status, an object in the storage,
+  a database made, marked or renamed. The places of a story are those that it passed when nobody died;
+  `#2` is the second time that it comes by. A place in the code that no story passes fails the matrix,
+  and so does a write on the API server that no place comes after. (What the operator writes on
+  workers' pods, their deletion costs, belongs to no story: it is made anew at every look.)
+- **End equal**: rows of PostgreSQL, objects, statuses and Events of the Kubernetes API, what the pods'
+  exit codes were, backups in the storage and databases on the server are, in the end, those of the
+  same story without a death, but for times and made-up names; and the ledger's audit finds nothing.
+  One number may be larger: a reconciliation that was cut off asks YooKassa again, and counts as
+  examined what it was told twice.
+- **At random**: killed from outside, at moments that the seed (`REI_CRASH_SEED`) decides.
+
+The time for which a dead run's lease stands, a minute, is made to go by at once.
 """
+SECTIONS = {
+    "Operator": """\
+## The operator
+
+`rei operator` on the API server, with its own ServiceAccount and Role and nothing else. The pods of
+its Jobs are made and judged by Kubernetes' own Job controller. At random it is killed twice: in the
+middle of the work, once so many of the jobs were refunded or payments credited, and again while it
+makes up for that. The ledger is audited while it is dead, too.
+""",
+    "Job": """\
+## What its Jobs run
+
+The Job is tried again, as Kubernetes would. While the process is dead, the ledger adds up, no backup
+is listed as verified that was not, and in a restore in place the living database is there under its
+name, wholly the old one or wholly the new one.
+""",
+}
+"""By what the rows are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +63,8 @@ class Row:
     tries: int
     seconds: float
     differences: tuple[str, ...] = ()
+    number: int = 0
+    """Its place among those of the story, where they die at the same time."""
 
     @property
     def equal(self) -> bool:
@@ -63,24 +92,31 @@ class Table:
             print(f"    {difference}", flush=True)  # noqa: T201
 
     def text(self) -> str:
-        """Aligned, as Markdown."""
-        ordered = sorted(self.rows, key=lambda row: row.what)  # stable: the places stay in order
-        lines = [HEADER, *(row.cells for row in ordered)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-        shown = [
-            "| "
-            + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            + " |"
-            for line in lines
-        ]
-        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        return "\n".join([shown[0], rule, *shown[1:]])
+        """All rows, aligned, as Markdown."""
+        return _markdown(self.rows)
 
     def write(self, path: Path) -> None:
         """Into the documentation."""
         equal = sum(row.equal for row in self.rows)
-        summary = f"{len(self.rows)} deaths, {equal} of them without a trace."
-        path.write_text(f"{INTRODUCTION}\n{summary}\n\n{self.text()}\n", encoding="utf-8")
+        parts = [INTRODUCTION, f"{len(self.rows)} deaths, {equal} of them without a trace.\n"]
+        for about, introduction in SECTIONS.items():
+            rows = [row for row in self.rows if row.what.startswith(f"{about}: ")]
+            parts += [introduction, f"{_markdown(rows)}\n"]
+        path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    ordered = sorted(rows, key=lambda row: (row.what, row.number))
+    lines = [HEADER, *(row.cells for row in ordered)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    shown = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([shown[0], rule, *shown[1:]])
 
 
 def differences(wanted: Any, got: Any, path: str = "") -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
@@ -25,18 +25,13 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from rei_core.db import create_pool
 from rei_core.failpoints import EXIT_CODE, WATCH
-from rei_core.ledger.audit import audit
 from rei_core.ledger.service import adjust
 from rei_core.maintenance.backups import databases
-from rei_core.maintenance.backups.dump import BackupOptions, back_up
 from rei_core.maintenance.backups.failpoints import PLACES
 from rei_core.maintenance.backups.listing import find_manifest, list_backups
-from rei_core.maintenance.backups.manifest import MANIFEST, path_in, write_manifest
-from rei_core.maintenance.backups.storage import Storage, StorageLocation, open_storage
+from rei_core.maintenance.backups.storage import Storage
 from rei_core.maintenance.backups.tools import database_of, named
-from rei_core.maintenance.backups.verify import verify_checksums
 from rei_core.maintenance.resources import Backup, BackupSchedule, Restore
 from rei_core.payments import queries as payments
 from rei_operator import job, manifests
@@ -44,12 +39,13 @@ from rei_operator.kinds import restore as restore_kind
 from rei_operator.manifests import JobTemplate
 
 from ....integration.backups.conftest import databases_like
-from ....integration.operator.ends import alike, rows_of
+from ....integration.operator.ends import alike
 from .conftest import NewDatabase
-from .contents import Contents, contents_of
+from .contents import Contents, contents_of, ledger_problems, rows_in
 from .kubelet import Ended, carry_out
 from .processes import Nursery, Process, places_in
 from .table import Row, Table, differences, require_equal
+from .volumes import add_older, backups_in, storage_in, take
 
 MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 TEMPLATE = JobTemplate(image="rei-operator", settings_secret="rei")
@@ -77,7 +73,7 @@ class World:
 
     @property
     def storage(self) -> Storage:
-        return open_storage(StorageLocation(str(self.folder)))
+        return storage_in(self.folder)
 
     @property
     def volume(self) -> Json:
@@ -101,7 +97,7 @@ class Story:
 
     async def wrong_while_dead(self, world: World, *, reached: set[str]) -> list[str]:
         """What is wrong right after a death; `reached` are the places that came before it."""
-        problems = await _ledger_problems(world.url)
+        problems = await ledger_problems(world.url)
         for one in await list_backups(world.storage):
             verified = one.verification is not None and one.verification.verified
             if verified and one.id != SOURCE and not self.may_be_verified(reached):
@@ -139,8 +135,8 @@ class TakeBackup(Story):
 
     async def end(self, world: World) -> Json:
         return {
-            "rows": await _rows(world),
-            "backups": await _backups(world.storage),
+            "rows": await rows_in(world.url),
+            "backups": await backups_in(world.storage),
             "databases": await databases_like(world.url, self.scratch(world)[0]),
         }
 
@@ -171,7 +167,7 @@ class RestoreBeside(Story):
             "living": await contents_of(world.url) == world.before,
             "copy": await contents_of(copy) == world.as_backed_up,
             "mark": await _mark(world, f"{world.name}_copy"),
-            "backups": await _backups(world.storage),
+            "backups": await backups_in(world.storage),
         }
 
 
@@ -214,8 +210,8 @@ class RestoreInPlace(Story):
         return {
             "living": _kept_by_all(living) == _kept_by_all(world.as_backed_up),
             "numbers on": living["sequences"] == world.before["sequences"],
-            "payments": (await _rows(world))["payments"],
-            "ledger": await _ledger_problems(world.url),
+            "payments": (await rows_in(world.url))["payments"],
+            "ledger": await ledger_problems(world.url),
             "kept": [await contents_of(named(world.url, name)) == world.before for name in kept],
             "mark": None if mark is None else (mark.operation, mark.state, mark.kept_as in kept),
             # A death before the swap costs a safety backup more; the one that the mark names counts.
@@ -231,7 +227,9 @@ class Prune(Story):
 
     async def prepare(self, world: World) -> Json:
         for number, verified in ((1, True), (2, False)):
-            await _older_backup(world, f"2026010{number}t000000z-bbbbbbbb", verified=verified)
+            await add_older(
+                world.folder, f"2026010{number}t000000z-bbbbbbbb", like=SOURCE, verified=verified
+            )
         spec = {
             "schedule": "0 3 * * *",
             "storage": world.volume,
@@ -245,8 +243,8 @@ class Prune(Story):
 
     async def end(self, world: World) -> Json:
         return {
-            "rows": await _rows(world),
-            "backups": await _backups(world.storage),
+            "rows": await rows_in(world.url),
+            "backups": await backups_in(world.storage),
             "files": sorted(
                 str(path.relative_to(world.folder)) for path in world.folder.rglob("*")
             ),
@@ -292,10 +290,8 @@ async def lane(processes: Nursery, new_database: NewDatabase, tmp_path: Path) ->
     """With a backup that can be restored."""
     source = tmp_path / "source"
     source.mkdir()
-    storage = open_storage(StorageLocation(str(source)))
     async with new_database() as url:
-        await back_up(database_url=url, storage=storage, options=BackupOptions(id=SOURCE))
-        await verify_checksums(storage, SOURCE)
+        await take(source, SOURCE, database_url=url)
         as_backed_up = await contents_of(url)
     return Lane(processes, new_database, tmp_path, source, as_backed_up)
 
@@ -494,42 +490,6 @@ async def _something_happens_after_the_backup(world: World) -> None:
         await connection.close()
 
 
-async def _older_backup(world: World, backup_id: str, *, verified: bool) -> None:
-    folder = world.folder / backup_id
-    await asyncio.to_thread(shutil.copytree, world.folder / SOURCE, folder)
-    manifest = await find_manifest(world.storage, SOURCE)
-    assert manifest is not None
-    older = replace(manifest, id=backup_id, created_at=datetime(2026, 1, 1, tzinfo=UTC))
-    await world.storage.put(path_in(backup_id, MANIFEST), write_manifest(older))
-    (folder / "verification.json").unlink()
-    if verified:
-        await verify_checksums(world.storage, backup_id)
-    long_ago = (datetime.now(UTC) - timedelta(days=40)).timestamp()
-    for path in folder.iterdir():
-        os.utime(path, (long_ago, long_ago))
-
-
-async def _rows(world: World) -> Json:
-    pool = await create_pool(world.url, application="test", size_max=1)
-    try:
-        async with pool.acquire() as connection:
-            return await rows_of(connection, database=world.name)
-    finally:
-        await pool.close()
-
-
-async def _backups(storage: Storage) -> list[tuple[Any, ...]]:
-    return sorted(
-        (
-            one.id,
-            one.manifest is not None,
-            one.verification is not None and one.verification.verified,
-            one.verification is not None and one.verification.restore_at is not None,
-        )
-        for one in await list_backups(storage)
-    )
-
-
 async def _mark(world: World, name: str) -> databases.Mark | None:
     connection = await asyncpg.connect(named(world.url, "postgres"))
     try:
@@ -541,12 +501,3 @@ async def _mark(world: World, name: str) -> databases.Mark | None:
     # The operation is named like the world's database, which is another one each time.
     assert mark.operation == restore_kind.operation_of(_restore(world, targetDatabase="any"))
     return replace(mark, operation=alike("rei.back", database=world.name))
-
-
-async def _ledger_problems(url: str) -> list[str]:
-    connection = await asyncpg.connect(url)
-    try:
-        report = await audit(connection)
-    finally:
-        await connection.close()
-    return [f"the ledger breaks {one.invariant}" for one in report.violations]
