@@ -43,6 +43,7 @@ USER = 1
 PAID_KOPECKS = {"first": 500, "second": 300}
 PAYMENT_IDS = {name: UUID(int=number) for number, name in enumerate(PAID_KOPECKS, start=1)}
 NUMBERS = (1, 2)
+"""Of the operations that ask for refunds; each payment has its own."""
 NOTHING: tuple[RemoteRefund, ...] = ()
 AT_ONCE_MAX = 3
 REFUSALS: dict[type[Exception], str] = {
@@ -269,21 +270,24 @@ def _remote(found: There) -> RemoteRefund:
     )
 
 
+OURS = [Ask(1, "first", 200), Ask(2, "first", 100), Ask(1, "second", 100)]
+"""What we ask for. What comes back of it has mostly the same amount."""
 KOPECKS = st.sampled_from([100, 200, 300, 400])
-PAYMENTS = st.sampled_from(sorted(PAID_KOPECKS))
-LIST = st.lists(
-    st.tuples(PAYMENTS | st.just("another shop's"), KOPECKS, st.none() | st.sampled_from(NUMBERS)),
-    min_size=1,
-    max_size=5,
-).map(lambda drawn: [There(f"there-{n}", *one) for n, one in enumerate(drawn)])
-ASK = st.builds(Ask, number=st.sampled_from(NUMBERS), payment=PAYMENTS, kopecks=KOPECKS)
+FOREIGN = st.tuples(st.sampled_from([*PAID_KOPECKS, "first", "another shop's"]), KOPECKS, st.none())
+OF_OURS = st.sampled_from(OURS).map(lambda ask: (ask.payment, ask.kopecks, ask.number))
+LIKE_OURS = st.tuples(st.sampled_from(sorted(PAID_KOPECKS)), KOPECKS, st.sampled_from(NUMBERS))
+LIST = st.lists(FOREIGN | FOREIGN | OF_OURS | LIKE_OURS, min_size=2, max_size=6).map(
+    lambda drawn: [There(f"there-{n}", *one) for n, one in enumerate(drawn)]
+)
+ASK = st.sampled_from([*OURS, *OURS, Ask(1, "first", 300)])
 SPEND = st.builds(Spend, operation_id=st.sampled_from(["x", "y"]), kopecks=st.just(300))
 Step = tuple[list[Book | Ask | Spend], bool]
 
 
 def _steps(there: list[There]) -> st.SearchStrategy[list[Step]]:
     book = st.builds(Book, st.sampled_from(there))
-    at_a_time = st.lists(book | book | ASK | SPEND, min_size=1, max_size=AT_ONCE_MAX)
+    usual = st.one_of(*[book] * 8, ASK, SPEND)
+    at_a_time = st.lists(usual, min_size=1, max_size=AT_ONCE_MAX)
     return st.lists(st.tuples(at_a_time, st.booleans()), min_size=4, max_size=12)
 
 
