@@ -29,7 +29,7 @@ def _sections(study: Study) -> Iterator[str]:
     yield (
         f"Wanted: at most {WAITED_MAX:g} × the oracle's waiting and {COST_MAX:g} × its pod-seconds."
         " The last column is the same autoscaler knowing the queue, and acting on it, twice a"
-        " second: what no scaler without foresight goes below.\n\n"
+        " second: what is left is only the start of the pods.\n\n"
     )
     for scenario in SCENARIOS:
         yield f"**{scenario.name}**: {scenario.about}\n\n"
