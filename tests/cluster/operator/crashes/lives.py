@@ -21,7 +21,6 @@ from .processes import Nursery, Process
 
 WAIT_SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.05
-RESYNC_SECONDS = "5"
 LIVES_MAX = 6
 """One that dies more often is not killed by us."""
 
@@ -84,8 +83,6 @@ class Lives:
             "REI_OPERATOR_HOST": "127.0.0.1",
             "REI_OPERATOR_PORT": str(self._port),
             "REI_LOG_FORMAT": "json",
-            # What is deleted before its watches have begun, the next listing finds.
-            "REI_RESYNC_SECONDS": RESYNC_SECONDS,
         }
         if self._fatal is not None and not self.codes:
             environment[VARIABLE] = self._fatal

@@ -30,7 +30,7 @@ itself at the place named, as `kill -9` would end it, and is begun again.
   One number may be larger: a reconciliation that was cut off asks YooKassa again, and counts as
   examined what it was told twice.
 - **At random**: killed from outside, at moments that the seed (`REI_CRASH_SEED`) decides.
-- **Seconds**: of the telling, on two cores that had more to do; they compare nothing.
+- **Seconds**: how long the telling took, beside others that were told at the same time.
 
 The time for which a dead run's lease stands, a minute, is made to go by at once.
 """
