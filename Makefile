@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster crash-matrix chaos mutants lint format crds renders screenshots bench bench-scaling clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images e2e crash-matrix chaos mutants lint format crds renders screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,14 @@ crash-matrix: ## Kill the operator and its Jobs everywhere; WRITE=docs/crash-mat
 	@tools/setup
 	@$(BIN)/python -m rei_sandbox.cluster prepare
 	REI_CRASH_MATRIX=$(WRITE) $(BIN)/pytest -q -s -p no:xdist tests/cluster/operator/crashes
+
+images: ## Build Rei's images without Docker, as root (with Docker: docker build --target bot .)
+	@tools/setup images
+	@$(BIN)/python -m rei_sandbox.cluster images
+
+e2e: ## Run the tests on images, as root
+	@tools/setup images
+	$(BIN)/pytest tests/e2e
 
 mutants: ## Plant one bug after the other where money moves; exit 0 only if the tests catch each
 	@tools/setup

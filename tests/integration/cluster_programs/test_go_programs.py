@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from rei_sandbox.cluster import go_programs
+from rei_sandbox.cluster import builds, go_programs
 from rei_sandbox.cluster.errors import BuildFailed, NoCluster
 from rei_sandbox.cluster.go_programs import Module, built
 from rei_sandbox.cluster.programs import NAMES, obtain
@@ -89,8 +89,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     made.install_go("1.26.3")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(go_programs, "PROGRESS_SECONDS", 0.05)
-    monkeypatch.setattr(go_programs, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(builds, "PROGRESS_SECONDS", 0.05)
+    monkeypatch.setattr(builds, "LOOK_SECONDS", 0.01)
     return made
 
 

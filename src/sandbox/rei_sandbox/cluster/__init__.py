@@ -5,6 +5,7 @@ ServiceAccount tokens, garbage collection and the end of namespaces are the real
 kubelet and no scheduler: a Pod stays as it was written, and nothing of it ever runs.
 
     errors          what goes wrong, by cause
+    builds          what takes minutes: told about, one at a time
     go_programs     programs built from pinned Go modules, once for a machine
     programs        which programs there are: given ones, else built ones
     certificates    who may call whom, made anew for each control plane
@@ -12,6 +13,7 @@ kubelet and no scheduler: a Pod stays as it was written, and nothing of it ever 
     control_plane   the three servers together
     kubeconfig      how to reach it, as its admin or as a ServiceAccount
     shared          one control plane for all processes of a test run
+    images          container images without Docker
 
 Danger: etcd's data is not synced, and all of it goes when the control plane ends.
 """

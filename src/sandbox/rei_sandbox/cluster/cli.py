@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -18,7 +18,9 @@ from rei_core.errors import ReiError
 from rei_sandbox.cluster.control_plane import ControlPlane
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.go_programs import CHECKOUT
+from rei_sandbox.cluster.images import PARTS, Images, image_of
 from rei_sandbox.cluster.programs import obtain, obtain_helm
+from rei_sandbox.cluster.servers import Server
 from rei_sandbox.cluster.shared import GIVEN, launch
 
 FOLDER: Final = Path(".rei/cluster")
@@ -27,7 +29,7 @@ LOOK_SECONDS: Final = 0.5
 
 @click.group()
 def cluster() -> None:
-    """A real Kubernetes API server on loopback, without nodes."""
+    """A real Kubernetes API server on loopback, without nodes; and images for a whole one."""
 
 
 @cluster.command()
@@ -40,17 +42,10 @@ def cluster() -> None:
 )
 def up(folder: Path) -> None:
     """Start a cluster and hold it until Ctrl-C. The first time, its programs are built."""
-    # Both: a shell starts what it puts into the background with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
+    with _until_interrupted():
         programs = obtain(os.environ, say=_say)
         with _held(folder):
             _stay(ControlPlane(folder, programs), kubectl=programs.kubectl)
-    except KeyboardInterrupt:
-        _say("ended; nothing runs any more")
-    except ReiError as error:
-        raise click.ClickException(str(error)) from None
 
 
 @cluster.command()
@@ -66,6 +61,17 @@ def prepare() -> None:
             obtain(os.environ, say=_say)
     except NoCluster as error:
         _say(f"there will be no cluster to test on: {error}")
+
+
+@cluster.command(name="images")
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+def build_images(parts: tuple[str, ...]) -> None:
+    """Build the images of PARTS (all, if none is named) without Docker, as root."""
+    with _until_interrupted():
+        images = Images(say=_say)
+        images.build(*(parts or PARTS))
+        for part in parts or PARTS:
+            click.echo(f"{image_of(part)}  {images.size_bytes(image_of(part)) / 1e6:.0f} MB")
 
 
 @cluster.command(name="keep", hidden=True)
@@ -85,15 +91,37 @@ def _stay(plane: ControlPlane, *, kubectl: Path) -> NoReturn:
     plane.start()
     try:
         click.echo(f"ready in {plane.ready_seconds:.1f} s; logs in {plane.folder}")
-        click.echo(f"export KUBECONFIG={plane.kubeconfig}")
-        click.echo(f"alias kubectl={kubectl}")
-        click.echo(f"kubectl apply --server-side -k {CHECKOUT / 'k8s' / 'crds'}")
-        click.echo("Ctrl-C ends it, with all that is in it.")
-        while (server := plane.ended()) is None:
-            time.sleep(LOOK_SECONDS)
-        raise server.failed("ended by itself")
+        _show_access(plane.kubeconfig, kubectl=kubectl)
+        _watch(plane.ended)
     finally:
         plane.stop()
+
+
+def _show_access(kubeconfig: Path, *, kubectl: Path) -> None:
+    click.echo(f"export KUBECONFIG={kubeconfig}")
+    click.echo(f"alias kubectl={kubectl}")
+    click.echo(f"kubectl apply --server-side -k {CHECKOUT / 'k8s' / 'crds'}")
+    click.echo("Ctrl-C ends it, with all that is in it.")
+
+
+def _watch(ended: Callable[[], Server | None]) -> NoReturn:
+    while (server := ended()) is None:
+        time.sleep(LOOK_SECONDS)
+    raise server.failed("ended by itself")
+
+
+@contextlib.contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block in good order."""
+    # Both: a shell starts what it puts into the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("ended; nothing runs any more")
+    except ReiError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @contextlib.contextmanager

@@ -11,30 +11,23 @@ decides whether they are the ones that were meant.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rei_sandbox.cluster.builds import BUILD_SECONDS_MAX, Say, alone, run
 from rei_sandbox.cluster.errors import BuildFailed, NoCluster
 from rei_sandbox.services import tail
 
-Say = Callable[[str], None]
-
 CHECKOUT: Final = Path(__file__).resolve().parents[4]
-BUILD_SECONDS_MAX: Final = 3600.0
-PROGRESS_SECONDS: Final = 5.0
-STOP_SECONDS_MAX: Final = 10.0
-LOOK_SECONDS: Final = 0.2
 LOG_LINES: Final = 15
 GENERATIONS_KEPT: Final = 3
 BUILDING: Final = ".building-"
@@ -125,7 +118,7 @@ def built(module: Module, programs: Sequence[str], *, say: Say) -> dict[str, Pat
     paths = {program: folder / program for program in programs}
     if not all(path.exists() for path in paths.values()):
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / ".lock", f"{module.name}: another process is building", say=say):
+        with alone(folder / ".lock", f"{module.name}: another process is building", say=say):
             _remove_half_made(folder)
             missing = [program for program, path in paths.items() if not path.exists()]
             for number, program in enumerate(missing, 1):
@@ -206,61 +199,13 @@ def _build(module: Module, program: str, *, go: Go, to: Path, told: str, say: Sa
         package = module.packages[program]
         command = [str(go.program), "build", *module.build_options(), "-o", str(half_made), package]
         started = time.monotonic()
-        status = _run(command, folder=module.folder, log=log, told=told, say=say)
+        status = run(
+            command, folder=module.folder, environment=_environment(), log=log, told=told, say=say
+        )
         if status != 0:
             raise BuildFailed(program, f"go build: exit {status}", tail(log, lines=LOG_LINES))
         half_made.replace(to)
         say(f"{told}: built in {time.monotonic() - started:.0f} s")
-
-
-def _run(command: list[str], *, folder: Path, log: Path, told: str, say: Say) -> int:
-    """Run the build in a process group of its own, which ends with us; say how long it takes."""
-    started = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=_environment(), stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT, process_group=0,
-        )  # fmt: skip
-    try:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(PROGRESS_SECONDS)
-            seconds = time.monotonic() - started
-            if seconds > BUILD_SECONDS_MAX:
-                raise BuildFailed(told, f"not done after {seconds:.0f} s", tail(log))
-            say(f"{told}: building, {seconds:.0f} s")
-    finally:
-        _end_group(process)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End go and the compilers that it started; nothing is left if it has ended by itself."""
-    if process.poll() is not None:
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS_MAX)
-            return
-
-
-@contextlib.contextmanager
-def _alone(lock: Path, waiting: str, *, say: Say) -> Iterator[None]:
-    """Hold the lock; whoever dies with it sets it free."""
-    started = said = time.monotonic()
-    with lock.open("w") as held:
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            now = time.monotonic()
-            if now - started > BUILD_SECONDS_MAX:
-                raise NoCluster(f"{waiting}, for more than {BUILD_SECONDS_MAX:.0f} s")
-            if now - said >= PROGRESS_SECONDS:
-                say(f"{waiting}, {now - started:.0f} s")
-                said = now
-            time.sleep(LOOK_SECONDS)
-        yield
 
 
 def _remove_half_made(folder: Path) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rei_sandbox.cluster.go_programs import ETCD, HELM, KUBERNETES, Say, built
+from rei_sandbox.cluster.builds import Say
+from rei_sandbox.cluster.go_programs import ETCD, HELM, KUBERNETES, built
 
 NAMES: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from rei_core.errors import ConfigurationError
+from rei_sandbox.cluster.builds import Say
 from rei_sandbox.cluster.control_plane import ATTEMPTS, START_SECONDS_MAX, ControlPlane
-from rei_sandbox.cluster.go_programs import Say
 from rei_sandbox.cluster.kubeconfig import Cluster
 from rei_sandbox.cluster.programs import obtain, obtain_kubectl
 from rei_sandbox.services import ServiceError, tail

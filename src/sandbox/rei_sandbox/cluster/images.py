@@ -1,0 +1,203 @@
+"""Container images without Docker: buildah, on a Debian that debootstrap makes, once for a machine.
+
+Nothing is pulled. The base is a minimal Debian with Debian's own Python; Rei's images come from the
+Dockerfile as everywhere, with this base for their `BASE`; the sources of PostgreSQL's client tools
+from Debian's archive, whose signatures apt checks. Layers are kept, so a second build is quick.
+
+    localhost/rei-base:bookworm                       what all others stand on
+    localhost/rei-{bot,worker,operator,sandbox}:dev   from Dockerfile
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from rei_sandbox.cluster.builds import Say, alone, run
+from rei_sandbox.cluster.errors import BuildFailed, NoCluster
+from rei_sandbox.cluster.go_programs import CHECKOUT
+from rei_sandbox.services import tail
+
+SUITE: Final = "bookworm"
+BASE_IMAGE: Final = f"localhost/rei-base:{SUITE}"
+BASE_PACKAGES: Final = ("ca-certificates", "python3", "tzdata")
+PATH_IN_IMAGES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PARTS: Final = ("bot", "worker", "operator", "sandbox")
+POSTGRESQL: Final = "postgresql-18"
+POSTGRESQL_SUITE: Final = "sid"
+"""The only Debian that has the newest PostgreSQL; nothing but its sources is taken from there."""
+SOURCES_IN_BUILDS: Final = "/sources"
+CERTIFICATES: Final = Path("/etc/ssl/certs")
+SYSTEM_PROGRAMS: Final = {"buildah": "buildah", "debootstrap": "debootstrap", "apt-get": "apt"}
+LOG_LINES: Final = 30
+UNITS: Final = ("B", "kB", "MB", "GB")
+
+
+def image_of(part: str) -> str:
+    """The image of one of `PARTS`."""
+    return f"localhost/rei-{part}:dev"
+
+
+class Images:
+    """The images of this machine, in a store of their own below the cache."""
+
+    def __init__(self, *, say: Say) -> None:
+        """Raises `NoCluster` where images cannot be built."""
+        if os.geteuid() != 0:
+            raise NoCluster("images are built as root here; elsewhere: docker build")
+        missing = {package for name, package in SYSTEM_PROGRAMS.items() if not shutil.which(name)}
+        if missing:
+            raise NoCluster(f"not installed: {', '.join(sorted(missing))}. Try: tools/setup images")
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self._folder = Path(home) / "rei" / "images"
+        self._sources = self._folder / "sources"
+        self._sources.mkdir(parents=True, exist_ok=True)
+        self._say = say
+
+    def build(self, *parts: str) -> None:
+        """Build images from the Dockerfile of this checkout; raises `BuildFailed`."""
+        with self._alone():
+            self._need_base()
+            for part in parts:
+                self._build(part, **self._postgresql(), **_labels())
+
+    def size_bytes(self, image: str) -> int:
+        """What an image takes on a disk, with the layers that it shares with others."""
+        listed = json.loads(self._buildah("images", "--json", image))
+        size, unit = listed[0]["size"].split()
+        return int(float(size) * 1000 ** UNITS.index(unit))
+
+    def settings(self, image: str) -> Mapping[str, object]:
+        """What an image says about how it is run: OCI's `config`."""
+        found = json.loads(self._buildah("inspect", "--type", "image", image))
+        config: dict[str, object] = found["OCIv1"]["config"]
+        return config
+
+    @contextlib.contextmanager
+    def root(self, image: str) -> Iterator[Path]:
+        """The files of an image, mounted to be looked at; gone with the block."""
+        container = self._buildah("from", "--pull-never", image).strip()
+        try:
+            yield Path(self._buildah("mount", container).strip())
+        finally:
+            self._buildah("rm", container)
+
+    def _build(self, part: str, **arguments: str) -> None:
+        arguments = {"BASE": BASE_IMAGE, **arguments}
+        self._run(
+            f"image {part}",
+            [
+                *self._command("build"), "--pull-never", "--isolation=chroot", "--layers",
+                # Those of this machine: between it and a package index there may be a proxy.
+                f"--volume={CERTIFICATES}:{CERTIFICATES}:ro",
+                f"--volume={self._sources}:{SOURCES_IN_BUILDS}:ro",
+                *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+                f"--target={part}", f"--tag={image_of(part)}", str(CHECKOUT),
+            ],
+        )  # fmt: skip
+
+    def _need_base(self) -> None:
+        if self._identity(BASE_IMAGE):
+            return
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="base-") as name:
+            root = Path(name) / "root"
+            include = f"--include={','.join(BASE_PACKAGES)}"
+            command = ["debootstrap", "--variant=minbase", include, SUITE, str(root)]
+            self._run("base image", command)
+            for pattern in ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*_*"):
+                for file in root.glob(pattern):
+                    file.unlink()
+            container = self._buildah("from", "--pull-never", "scratch").strip()
+            try:
+                self._buildah("add", container, str(root), "/")
+                self._buildah("config", f"--env=PATH={PATH_IN_IMAGES}", container)
+                self._buildah("commit", container, BASE_IMAGE)
+            finally:
+                self._buildah("rm", container)
+
+    def _postgresql(self) -> dict[str, str]:
+        """Where the Dockerfile finds PostgreSQL's sources, and which ones they are."""
+        source = self._postgresql_source()
+        return {
+            "POSTGRESQL_VERSION": source.name.removeprefix(f"{POSTGRESQL}_").partition(".orig")[0],
+            "POSTGRESQL_SHA256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "POSTGRESQL_SOURCE": f"file://{SOURCES_IN_BUILDS}/{source.name}",
+        }
+
+    def _postgresql_source(self) -> Path:
+        """PostgreSQL's own archive, as Debian has it; apt has checked whose it is."""
+        if found := sorted(self._sources.glob("*.orig.tar.*")):
+            return found[-1]
+        self._say(f"fetching the sources of {POSTGRESQL}")
+        with self.root(BASE_IMAGE) as root:
+            mirror = (root / "etc/apt/sources.list").read_text().split()[1]
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="sources-") as name:
+            apt, fetched = Path(name) / "apt", Path(name) / "fetched"
+            (apt / "lists" / "partial").mkdir(parents=True)
+            fetched.mkdir()
+            sources = apt / "sources.list"
+            keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+            sources.write_text(f"deb-src [signed-by={keyring}] {mirror} {POSTGRESQL_SUITE} main\n")
+            options = {
+                "Dir::Etc::SourceList": sources,
+                "Dir::Etc::SourceParts": "-",
+                "Dir::State::Lists": apt / "lists",
+                "Dir::Cache": apt,
+                "APT::Sandbox::User": "root",
+            }
+            command = ["apt-get", *(f"--option={key}={value}" for key, value in options.items())]
+            self._run("sources", [*command, "update"])
+            self._run("sources", [*command, "source", "--download-only", POSTGRESQL], cwd=fetched)
+            for file in fetched.glob("*.orig.tar.*"):
+                file.rename(self._sources / file.name)
+        return next(self._sources.glob("*.orig.tar.*"))
+
+    def _identity(self, image: str) -> str:
+        """The image's id; "" if there is none."""
+        done = subprocess.run(
+            self._command("images", "--quiet", "--no-trunc", image),
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    def _command(self, *words: str) -> list[str]:
+        store = (f"--root={self._folder / 'store'}", "--runroot=/run/rei-images")
+        return ["buildah", *store, *words]
+
+    def _buildah(self, *words: str) -> str:
+        done = subprocess.run(self._command(*words), check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise BuildFailed("image", f"buildah {words[0]}: exit {done.returncode}", done.stderr)
+        return done.stdout
+
+    def _run(self, told: str, command: list[str], *, cwd: Path | None = None) -> None:
+        """A command that takes long, with a line from time to time; raises `BuildFailed`."""
+        started, log = time.monotonic(), self._folder / "build.log"
+        status = run(
+            command, folder=cwd or self._folder, environment=os.environ, log=log, told=told,
+            say=self._say,
+        )  # fmt: skip
+        if status != 0:
+            raise BuildFailed(told, f"exit {status}", tail(log, lines=LOG_LINES))
+        self._say(f"{told}: done in {time.monotonic() - started:.0f} s")
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        return alone(self._folder / ".lock", "images: another process is building", say=self._say)
+
+
+def _labels() -> dict[str, str]:
+    """What an image is of; the commit is unknown outside a checkout."""
+    done = subprocess.run(
+        ["git", "-C", CHECKOUT, "rev-parse", "HEAD"], check=False, capture_output=True, text=True
+    )
+    return {"VERSION": version("rei"), "REVISION": done.stdout.strip() or "unknown"}
