@@ -22,8 +22,11 @@ from sqlalchemy.engine import make_url
 
 from rei_core.db import Pool, create_pool
 from rei_core.db.migrate import migrate
+from rei_sandbox.prometheus import NoPrometheus, Programs, Prometheus
+from rei_sandbox.prometheus import obtain as prometheus_here
 from rei_sandbox.services import Postgres, Redis
 
+SCALING = Path(__file__).parents[1] / "helm" / "rei" / "files" / "scaling"
 _numbers = itertools.count()
 
 
@@ -111,6 +114,47 @@ async def serve() -> AsyncIterator[Callable[[web.Application], Awaitable[str]]]:
             return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
         yield start
+
+
+@pytest.fixture
+def prometheus_programs() -> Programs:
+    """Prometheus. Not to be had: a skip that says why, a failure under CI=true."""
+    try:
+        return prometheus_here()
+    except NoPrometheus as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+async def scraping(
+    prometheus_programs: Programs, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Prometheus]]]:
+    """`await scraping("127.0.0.1:8082")`: a Prometheus that scrapes these addresses every second,
+    and knows them by `namespace="rei"`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*targets: str) -> Prometheus:
+            server = Prometheus(
+                tmp_path / "prometheus", prometheus_programs, targets=targets,
+                labels={"namespace": "rei"},
+            )  # fmt: skip
+            stack.callback(server.stop)
+            return await asyncio.to_thread(server.start)
+
+        yield start
+
+
+@pytest.fixture
+def scaling_query() -> Callable[[str], str]:
+    """The chart's query of a name, with its SELECTOR filled in."""
+
+    def read(name: str) -> str:
+        text = (SCALING / f"{name}.promql").read_text(encoding="utf-8")
+        return text.replace("SELECTOR", 'namespace="rei"')
+
+    return read
 
 
 def _named(url: str, database: str) -> str:
