@@ -13,6 +13,9 @@ SECRET = {
 }  # fmt: skip
 TALK_TO_THE_API_SERVER = {
     "Deployment/rei-operator",
+    "Job/rei-apply",
+    "Job/rei-smoke-check",
+    "Job/rei-upgrade-backup",
 }
 
 

@@ -22,6 +22,8 @@ from .conftest import tool
         ("minimal", ["settings.GEMINI_API_KEY=k"], "settings.GEMINI_API_KEY is a secret"),
         ("minimal", ["bot.settings.REI_DATABASE_URL=p"], "bot.settings.REI_DATABASE_URL is a secret"),
         ("minimal", ["settings.PATH=/bin"], "'PATH'"),
+        ("minimal", ["backups.schedule=daily"], "/backups/schedule"),
+        ("minimal", ["backups.storage.s4.bucket=b"], "s4"),
         ("minimal", ["database.mode=mysql"], "'internal', 'cloudnativepg', 'external'"),
         ("minimal", ["database.mode=external"], "database.external.url.existingSecret"),
         ("minimal", ["redis.mode=external"], "redis.external.url.existingSecret"),

@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
+from rei_core.maintenance.resources import manifest
 from rei_core.settings import BotSettings, OperatorSettings, WorkerSettings, variable_of
 from rei_sandbox.cluster.helm import CHART, Helm
 
 from .conftest import ROOT, Render, tool
 from .objects import environment, names, one
 
-SETTINGS = {"bot": BotSettings, "worker": WorkerSettings, "operator": OperatorSettings}
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "bot": BotSettings,
+    "worker": WorkerSettings,
+    "operator": OperatorSettings,
+}
 # What each part gets of what is secret, and nothing else.
 SECRETS = {
     "bot": {"REI_DATABASE_URL", "REI_REDIS_URL", "BOT_TOKEN", "YOOKASSA_SHOP_ID",
@@ -22,6 +28,9 @@ SECRETS = {
     "worker": {"REI_DATABASE_URL", "REI_REDIS_URL", "BOT_TOKEN", "GEMINI_API_KEY"},
     "operator": {"REI_DATABASE_URL", "YOOKASSA_SHOP_ID", "YOOKASSA_SECRET_KEY"},
 }  # fmt: skip
+
+# What stands in a Secret, where it has to be an address.
+ADDRESSES = {"REI_DATABASE_URL": "postgresql://h/d", "REI_REDIS_URL": "redis://h/0"}
 
 
 def container(objects: list[dict[str, Any]], part: str) -> dict[str, Any]:
@@ -62,8 +71,7 @@ def test_the_settings_make_sense_to_the_part(
     render: Render, profile: str, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, given in environment(container(render(profile), part)).items():
-        url = "redis://h/0" if name == "REI_REDIS_URL" else "x"
-        monkeypatch.setenv(name, given.get("value", url))
+        monkeypatch.setenv(name, given.get("value", ADDRESSES.get(name, "x")))
     SETTINGS[part]()
 
 
@@ -132,6 +140,16 @@ def test_only_who_is_named_may_scrape(render: Render) -> None:
             for rule in policy["spec"].get("ingress", ()):
                 if rule["ports"] != [{"port": "webhooks"}]:
                     assert rule["from"], policy["metadata"]["name"]
+
+
+def test_the_default_maintenance_is_what_the_kinds_take(render: Render, profile: str) -> None:
+    data = one(render(profile), "ConfigMap", "rei-maintenance")["data"]
+    kinds = [resource.kind for resource in manifest.load(data["maintenance.yaml"])]
+    wanted = {"StuckJobPolicy", "PaymentReconciliation", "LedgerAudit"}
+    if profile != "everything":
+        wanted |= {"JobRetentionPolicy", "BackupSchedule"}
+    assert set(kinds) == wanted
+    assert len(kinds) == len(wanted)
 
 
 def test_two_releases_share_no_name_of_the_namespace(helm: Helm) -> None:

@@ -16,6 +16,7 @@ from rei_core.commands.audit import audit_command
 from rei_core.commands.config import config
 from rei_core.commands.doctor import doctor
 from rei_core.commands.migrate import migrate_command
+from rei_core.commands.preflight import preflight
 from rei_core.commands.refund import refund
 from rei_core.errors import ReiError
 
@@ -24,7 +25,9 @@ LEANING: dict[str, EntryPoint] = {
     name: EntryPoint(name, f"rei_core.commands.backup:{name}", "rei.commands")
     for name in ("backup", "backups", "restore")
 }
-EXTRA_OF = dict.fromkeys(("backup", "backups", "maintenance-job", "restore", "run"), "operator")
+EXTRA_OF = dict.fromkeys(
+    ("apply", "backup", "backups", "maintenance-job", "restore", "rollout", "run"), "operator"
+)
 
 
 class ReiGroup(click.Group):
@@ -73,7 +76,7 @@ def rei() -> None:
     """
 
 
-for command in (api, audit_command, config, doctor, migrate_command, refund):
+for command in (api, audit_command, config, doctor, migrate_command, preflight, refund):
     rei.add_command(command)
 
 

@@ -1,4 +1,5 @@
-"""`rei operator`, the word that its Jobs begin with, and `rei run` for where no cluster is."""
+"""`rei operator`, the word that its Jobs begin with, what the chart's hooks run, and `rei run` for where
+no cluster is."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from rei_core.errors import ConfigurationError
 from rei_core.settings import OperatorSettings, load
 
 EXIT_BAD_MANIFEST = 2
@@ -56,6 +58,103 @@ def maintenance_job(*, word: str, moment: datetime | None) -> None:
         sys.exit(uvloop.run(main(word, moment=moment)))
     except asyncio.CancelledError:
         sys.exit(EXIT_TERMINATED)
+
+
+_namespace_option = click.option(
+    "-n",
+    "--namespace",
+    envvar="REI_NAMESPACE",
+    show_envvar=True,
+    required=True,
+    help="The release's namespace.",
+)
+
+
+@click.command("apply")
+@_namespace_option
+@click.option("-f", "--file", metavar="FILE", help="The manifest, if there is one; - reads stdin.")
+@click.option(
+    "--owner",
+    required=True,
+    metavar="CONFIGMAP",
+    help="What it is applied for: when this ConfigMap is deleted, the resources go with it.",
+)
+@click.option(
+    "--prune", is_flag=True, help="Delete the owner's recurring resources that are not in the file."
+)
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(0, 86_400),
+    default=0,
+    help="Wait so many seconds for what ends, such as a Backup; exit 1 if it does not end well.",
+)
+def apply(
+    *, namespace: str, file: str | None, owner: str, prune: bool, wait_seconds: float
+) -> None:
+    """Apply resources of rei.bot for a release, server-side; again and again is the same as once.
+
+    What the chart's hooks run: its default maintenance after an install, a backup before an upgrade.
+    A person uses kubectl.
+
+    Example:  rei apply -n rei -f maintenance.yaml --owner rei-maintenance --prune
+    """
+    from rei_operator.by_hand.reading import FileError, load_file  # noqa: PLC0415
+    from rei_operator.cluster import connect  # noqa: PLC0415
+    from rei_operator.release.apply import apply as apply_resources  # noqa: PLC0415
+
+    try:
+        resources = [] if file is None else [resource for _, resource in load_file(file)]
+    except FileError as error:
+        raise ConfigurationError("--file", str(error), "Nothing was applied") from None
+
+    async def applied() -> None:
+        cluster = await connect()
+        try:
+            await apply_resources(
+                cluster,
+                resources,
+                namespace=namespace,
+                owner_name=owner,
+                prune=prune,
+                wait_seconds=wait_seconds,
+                tell=click.echo,
+            )
+        finally:
+            await cluster.aclose()
+
+    uvloop.run(applied())
+
+
+@click.command("rollout")
+@_namespace_option
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(0, 86_400),
+    default=600,
+    show_default=True,
+    help="For so many seconds at most.",
+)
+@click.argument("deployments", nargs=-1, required=True)
+def rollout(*, namespace: str, wait_seconds: float, deployments: tuple[str, ...]) -> None:
+    """Wait until Deployments have only pods of their newest version, all ready.
+
+    Example:  rei rollout -n rei rei-bot rei-worker rei-operator
+    """
+    from rei_operator.cluster import connect  # noqa: PLC0415
+    from rei_operator.release.rollout import rollout as roll_out  # noqa: PLC0415
+
+    async def waited() -> None:
+        cluster = await connect()
+        try:
+            await roll_out(
+                cluster, deployments, namespace=namespace, seconds=wait_seconds, tell=click.echo
+            )
+        finally:
+            await cluster.aclose()
+
+    uvloop.run(waited())
 
 
 @click.command("run")

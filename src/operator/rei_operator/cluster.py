@@ -33,6 +33,8 @@ PAGES_MAX = 1000
 SAID_CHARS_MAX = 300
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML too
+FIELD_MANAGER = "rei-release"
 
 _PATHS = {
     **{kind: (f"/apis/{GROUP}/{VERSION}", cls.names.plural) for kind, cls in KINDS.items()},
@@ -40,6 +42,7 @@ _PATHS = {
     "Deployment": ("/apis/apps/v1", "deployments"),
     "Event": ("/api/v1", "events"),
     "Pod": ("/api/v1", "pods"),
+    "ConfigMap": ("/api/v1", "configmaps"),
 }
 
 
@@ -133,6 +136,14 @@ class KubernetesCluster:
     ) -> Json:
         path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return await self._call("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+    async def apply(self, manifest: Json) -> Json:
+        """Make the object, or make it so again, by a server-side apply: what it does not name is
+        left alone, and what somebody else has set otherwise is set back."""
+        metadata = manifest["metadata"]
+        path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        return await self._call("PATCH", path, body=manifest, query=query, content_type=APPLY_PATCH)
 
     async def _pages(self, kind: str, namespace: str | None) -> AsyncIterator[Json]:
         query = [("limit", str(PAGE))]

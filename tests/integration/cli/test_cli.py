@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from sqlalchemy.engine import make_url
 
 from rei_core.cli import rei as rei_command
 from rei_sandbox.app import Running, running
@@ -394,3 +397,82 @@ async def test_api_test_bills_nothing_for_a_picture_it_could_not_save(
     assert ended.code == 2
     assert "is no folder" in ended.said
     assert "gemini" not in sandbox.sandbox.calls.counts()
+
+
+# --- rei preflight --------------------------------------------------------------------------------
+
+
+def verdicts(said: str) -> dict[str, str]:
+    """OK or FAIL by precondition, from the table."""
+    rows = (line.split("│") for line in said.splitlines() if line.startswith("│"))
+    return {cells[1].strip(): cells[2].strip() for cells in rows if cells[2].strip()}
+
+
+async def test_preflight_lets_an_install_on_an_empty_database_begin(
+    everything: Environment, empty_database_url: str, sandbox: Running
+) -> None:
+    """What `rei doctor` calls ill is what an install is for."""
+    environment = {**everything, "REI_DATABASE_URL": empty_database_url}
+    ended = await rei("preflight", environment=environment)
+    assert ended.code == 0, ended.said
+    assert set(verdicts(ended.said).values()) == {"OK"}
+    assert set(verdicts(ended.said)) == {
+        "database", "schema", "new-databases", "redis", "telegram", "yookassa", "gemini",
+    }  # fmt: skip
+    assert "will be migrated" in ended.said
+    assert set(sandbox.sandbox.calls.counts()["gemini"]) == {"probe"}, "nothing is billed"
+
+
+async def test_preflight_leaves_a_newer_schema_alone(
+    everything: Environment, empty_database_url: str
+) -> None:
+    environment = {**everything, "REI_DATABASE_URL": empty_database_url}
+    assert (await rei("migrate", environment=environment)).code == 0
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    await connection.close()
+    ended = await rei("preflight", environment=environment)
+    assert ended.code == 0, ended.said
+    assert "newer" in ended.said
+
+
+async def test_preflight_says_what_a_database_user_lacks(
+    everything: Environment, empty_database_url: str
+) -> None:
+    role = f"lowly_{uuid.uuid4().hex[:8]}"
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+    lowly = make_url(empty_database_url).set(username=role, password=PASSWORD)
+    url = lowly.render_as_string(hide_password=False)
+    try:
+        ended = await rei("preflight", environment={**everything, "REI_DATABASE_URL": url})
+    finally:
+        await connection.execute(f"DROP ROLE {role}")
+        await connection.close()
+    assert ended.code == 1
+    found = verdicts(ended.said)
+    assert {name for name, verdict in found.items() if verdict == "FAIL"} == {
+        "schema",
+        "new-databases",
+    }
+    assert "GRANT CREATE ON SCHEMA public" in ended.said
+    assert "ALTER ROLE <user> CREATEDB" in ended.said
+
+
+async def test_preflight_before_there_is_a_database_asks_the_others(
+    everything: Environment,
+) -> None:
+    environment = {name: text for name, text in everything.items() if "REI_DATABASE" not in name}
+    environment["GEMINI_API_KEY"] = PASSWORD
+    ended = await rei("preflight", "--without=database", environment=environment)
+    assert ended.code == 1
+    assert verdicts(ended.said) == {
+        "redis": "OK", "telegram": "OK", "yookassa": "OK", "gemini": "FAIL",
+    }  # fmt: skip
+
+
+async def test_preflight_names_each_secret_that_is_missing(redis_url: str) -> None:
+    ended = await rei("preflight", "--without=database", environment={"REI_REDIS_URL": redis_url})
+    assert ended.code == 1
+    for name in ("BOT_TOKEN", "YOOKASSA_SHOP_ID", "GEMINI_API_KEY"):
+        assert f"{name}: is not set" in " ".join(ended.said.split())

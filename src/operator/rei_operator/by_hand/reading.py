@@ -29,10 +29,18 @@ class FileError(ReiError):
         super().__init__(f"{'stdin' if file == STDIN else file}: {problem}")
 
 
+def load_file(file: str) -> list[tuple[int, Resource]]:
+    """The resources of a file, or of stdin, with their numbers; raises `FileError`."""
+    try:
+        return load_numbered(_text(file))
+    except ManifestError as error:
+        raise FileError(file, str(error)) from None
+
+
 def read(file: str, *, with_identity: bool, delete: bool) -> list[Document]:
     """The documents of a file, or of stdin; raises `FileError`."""
     try:
-        found = [Document(*numbered) for numbered in load_numbered(_text(file))]
+        found = [Document(*numbered) for numbered in load_file(file)]
         for document in found:
             if delete:
                 _require_deletable(document)

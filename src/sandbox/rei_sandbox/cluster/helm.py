@@ -79,7 +79,7 @@ def _fixed(document: dict[str, Any]) -> dict[str, Any]:
     the moment in the name of an upgrade's backup."""
     if document["kind"] == "Secret":
         made = document.get("data", {})
-        document["data"] = dict.fromkeys(made, "(made)")
+        document["data"] = dict.fromkeys(made, "bWFkZQ==")  # "made", as the API server wants it
     if document["kind"] == "ConfigMap":
         document["data"] = {
             name: re.sub(r"(-upgrade-)\d{10}\b", r"\g<1>(moment)", text)

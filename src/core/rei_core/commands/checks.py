@@ -1,0 +1,153 @@
+"""What `rei doctor` and `rei preflight` try: each service, by a question that changes nothing.
+
+A check returns what it found, or raises; `run_checks` makes a finding of either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from redis.asyncio import Redis
+
+from rei_core.catalog import load_catalog
+from rei_core.db.address import connect
+from rei_core.db.migrate import schema_state
+from rei_core.errors import ReiError
+from rei_core.images.gemini import GeminiClient
+from rei_core.logs import masked_text
+from rei_core.payments.yookassa import YooKassaClient
+from rei_core.settings import (
+    CatalogSettings,
+    CoreSettings,
+    GeminiSettings,
+    RedisSettings,
+    TelegramSettings,
+    YooKassaSettings,
+    load,
+)
+
+CHECK_SECONDS_MAX: Final = 15.0
+DETAIL_LENGTH_MAX: Final = 300
+REDIS_VERSION_MIN: Final = (6, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found; `remedy` says what to do when it is not all right."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A question, and what to do when the answer is not the one that is needed."""
+
+    name: str
+    ask: Callable[[], Awaitable[str]]
+    remedy: str
+
+
+async def run_checks(checks: Sequence[Check]) -> list[Finding]:
+    """All of them at once; in their order."""
+    return list(await asyncio.gather(*(_run(check) for check in checks)))
+
+
+async def _run(check: Check) -> Finding:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS_MAX):
+            return Finding(check.name, ok=True, detail=await check.ask())
+    except TimeoutError:
+        detail = f"no answer in {CHECK_SECONDS_MAX:.0f} s"
+    except ReiError as error:
+        detail = str(error)
+    except Exception as error:  # a doctor who faints helps nobody
+        detail = masked_text(f"{type(error).__name__}: {error}")[:DETAIL_LENGTH_MAX]
+    return Finding(check.name, ok=False, detail=detail, remedy=check.remedy)
+
+
+class CheckFailed(ReiError):
+    """A check that got an answer, and not the one we need."""
+
+
+async def check_database() -> str:
+    """The server's version and the schema's revision."""
+    url = load(CoreSettings).database_url.get_secret_value()
+    connection = await connect(url, timeout_seconds=CHECK_SECONDS_MAX)
+    try:
+        version = connection.get_server_version()
+    finally:
+        await connection.close()
+    schema = await schema_state(url)
+    if not schema.up_to_date:
+        raise CheckFailed(f"schema is at {schema.current or 'nothing'}, {schema.head} is wanted")
+    return f"PostgreSQL {version.major}.{version.minor}, schema {schema.current}"
+
+
+async def check_redis() -> str:
+    """The server's version and eviction policy."""
+    redis = Redis.from_url(
+        load(RedisSettings).redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5
+    )
+    try:
+        info: dict[str, Any] = await redis.info()
+    finally:
+        await redis.aclose()
+    version = str(info["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < REDIS_VERSION_MIN:
+        raise CheckFailed(f"Redis {version} is too old, 6.2 or newer is needed")
+    policy = info.get("maxmemory_policy", "noeviction")
+    return f"Redis {version}, eviction policy {policy} (any will do: Redis holds no truth here)"
+
+
+async def check_telegram() -> str:
+    """The bot's name."""
+    settings = load(TelegramSettings)
+    token = settings.bot_token.get_secret_value()
+    async with httpx.AsyncClient(timeout=CHECK_SECONDS_MAX) as client:
+        try:
+            answer = await client.get(f"{settings.telegram_api_url}/bot{token}/getMe")
+            body = answer.json()
+        except ValueError as error:
+            raise CheckFailed("the answer to getMe is not Telegram's") from error
+        except httpx.HTTPError as error:  # its text may hold the URL, and that the token
+            raise CheckFailed(f"getMe failed: {type(error).__name__}") from None
+    if not isinstance(body, dict) or not body.get("ok"):
+        reason = body.get("description", "?") if isinstance(body, dict) else "?"
+        raise CheckFailed(f"getMe refused: {reason}")
+    return f"@{body['result'].get('username')}"
+
+
+async def check_yookassa() -> str:
+    """The shop's account."""
+    settings = load(YooKassaSettings)
+    client = YooKassaClient(
+        shop_id=settings.yookassa_shop_id,
+        secret_key=settings.yookassa_secret_key.get_secret_value(),
+        base_url=settings.yookassa_api_url,
+    )
+    try:
+        return f"shop {await client.check_credentials()}"
+    finally:
+        await client.aclose()
+
+
+async def check_gemini() -> str:
+    """Every model of the catalogue."""
+    settings = load(GeminiSettings)
+    models = [model.id for model in load_catalog(load(CatalogSettings).catalog_file).models]
+    client = GeminiClient(
+        api_key=settings.gemini_api_key.get_secret_value(), base_url=settings.gemini_base_url
+    )
+    try:
+        for model in models:
+            await client.probe(model)
+    finally:
+        await client.aclose()
+    return f"models {', '.join(models)}"
