@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images e2e crash-matrix chaos mutants lint format crds renders screenshots bench bench-scaling clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e crash-matrix chaos mutants lint format crds renders screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,8 +68,12 @@ images: ## Build Rei's images without Docker, as root (with Docker: docker build
 	@tools/setup images
 	@$(BIN)/python -m rei_sandbox.cluster images
 
-e2e: ## Run the tests on images, as root
-	@tools/setup images
+node: ## Start a whole Kubernetes with one node that runs Rei's images, as root, until Ctrl-C
+	@tools/setup node
+	@$(BIN)/python -m rei_sandbox.cluster node up --load bot --load worker --load operator
+
+e2e: ## Run the tests on images and on a Kubernetes that runs pods, as root
+	@tools/setup node
 	$(BIN)/pytest tests/e2e
 
 mutants: ## Plant one bug after the other where money moves; exit 0 only if the tests catch each

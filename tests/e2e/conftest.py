@@ -1,7 +1,7 @@
-"""What the tests of this folder stand on: images from the Dockerfile.
+"""What the tests of this folder stand on: images from the Dockerfile, and a Kubernetes with a node.
 
-All of it needs root and the system's packages of `tools/setup images`. Not to be had: a skip that says
-why, a failure under CI=true. Images are built once for a machine.
+All of it needs root and the system's packages of `tools/setup node`. Not to be had: a skip that says
+why, a failure under CI=true. Programs and images are built once for a machine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,11 +17,15 @@ import pytest
 
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.images import PARTS, Images
+from rei_sandbox.cluster.kubeconfig import Cluster
+from rei_sandbox.cluster.node import Node, obtain, run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The time limit is the tests' alone: what they stand on may have to be built first."""
     here = Path(__file__).parent
+    # First those that start a node themselves: there is room for one on a machine.
+    items.sort(key=lambda item: "node" in getattr(item, "fixturenames", ()))
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.e2e)
@@ -42,14 +46,39 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def images(say: Callable[[str], None]) -> Images:
-    """All images of this checkout, built."""
+def store(say: Callable[[str], None]) -> Images:
+    """Where images are; who needs one builds it there."""
     try:
-        built = Images(say=say)
+        return Images(say=say)
     except NoCluster as error:
         not_here(error)
-    built.build(*PARTS)
-    return built
+
+
+@pytest.fixture(scope="session")
+def images(store: Images) -> Images:
+    """The store with all images of Rei, built."""
+    store.build(*PARTS)
+    return store
+
+
+@pytest.fixture(scope="session")
+def node(store: Images, say: Callable[[str], None]) -> Iterator[Node]:
+    """A Kubernetes with one node that has the worker's image; everybody's."""
+    try:
+        programs = obtain(say=say)
+    except NoCluster as error:
+        not_here(error)
+    store.build("pause", "worker")
+    with run(programs, pause=store.archive("pause"), say=say) as started:
+        started.load(store.archive("worker"))
+        say(f"node ready in {started.ready_seconds:.1f} s")
+        yield started
+
+
+@pytest.fixture(scope="session")
+def cluster(node: Node) -> Cluster:
+    """How to talk to it."""
+    return node.cluster
 
 
 def not_here(error: NoCluster) -> NoReturn:

@@ -49,13 +49,16 @@ class Authority:
         self.certificate = folder / "ca.crt"
         write_private(self.certificate, signed.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, name: str) -> Pair:
-        """For a server on this machine's loopback."""
+    def server(self, name: str, *addresses: str) -> Pair:
+        """For a server on this machine's loopback, and at `addresses`."""
         names = x509.SubjectAlternativeName(
             [
                 x509.DNSName("localhost"),
                 x509.DNSName("kubernetes.default.svc"),
-                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                *(
+                    x509.IPAddress(ipaddress.ip_address(address))
+                    for address in dict.fromkeys(("127.0.0.1", *addresses))
+                ),
             ]
         )
         return self._pair(name, [], usage=ExtendedKeyUsageOID.SERVER_AUTH, extension=names)

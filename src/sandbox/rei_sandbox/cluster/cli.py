@@ -18,7 +18,10 @@ from rei_core.errors import ReiError
 from rei_sandbox.cluster.control_plane import ControlPlane
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.go_programs import CHECKOUT
-from rei_sandbox.cluster.images import PARTS, Images, image_of
+from rei_sandbox.cluster.images import PARTS, SERVICES, Images, image_of
+from rei_sandbox.cluster.node import clear
+from rei_sandbox.cluster.node import obtain as obtain_node
+from rei_sandbox.cluster.node import run as run_node
 from rei_sandbox.cluster.programs import obtain, obtain_helm
 from rei_sandbox.cluster.servers import Server
 from rei_sandbox.cluster.shared import GIVEN, launch
@@ -29,7 +32,7 @@ LOOK_SECONDS: Final = 0.5
 
 @click.group()
 def cluster() -> None:
-    """A real Kubernetes API server on loopback, without nodes; and images for a whole one."""
+    """A real Kubernetes: an API server on loopback, or a whole one with a node."""
 
 
 @cluster.command()
@@ -64,7 +67,7 @@ def prepare() -> None:
 
 
 @cluster.command(name="images")
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS + SERVICES))
 def build_images(parts: tuple[str, ...]) -> None:
     """Build the images of PARTS (all, if none is named) without Docker, as root."""
     with _until_interrupted():
@@ -72,6 +75,40 @@ def build_images(parts: tuple[str, ...]) -> None:
         images.build(*(parts or PARTS))
         for part in parts or PARTS:
             click.echo(f"{image_of(part)}  {images.size_bytes(image_of(part)) / 1e6:.0f} MB")
+
+
+@cluster.group()
+def node() -> None:
+    """A whole Kubernetes with one node that runs pods, in a network namespace of its own; as root."""
+
+
+@node.command(name="up")
+@click.option(
+    "--load",
+    "parts",
+    multiple=True,
+    type=click.Choice(PARTS + SERVICES),
+    help="Give it this image.",
+)
+def node_up(parts: tuple[str, ...]) -> None:
+    """Start it and hold it until Ctrl-C. The first time, programs and images are built."""
+    with _until_interrupted():
+        programs, images = obtain_node(say=_say), Images(say=_say)
+        images.build("pause", *parts)
+        with run_node(programs, pause=images.archive("pause"), say=_say) as running:
+            for part in parts:
+                _say(f"loading {image_of(part)}")
+                running.load(images.archive(part))
+            click.echo(f"ready in {running.ready_seconds:.1f} s; logs in {running.folder}")
+            _show_access(running.cluster.kubeconfig, kubectl=running.cluster.kubectl_program)
+            _watch(running.ended)
+
+
+@node.command(name="clean")
+def node_clean() -> None:
+    """Take away what a killed one left. The next `up` does so too."""
+    with _until_interrupted():
+        clear()
 
 
 @cluster.command(name="keep", hidden=True)

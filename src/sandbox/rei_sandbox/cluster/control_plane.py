@@ -2,18 +2,23 @@
 
 RBAC decides, as in production; certificates and keys are made anew at each start. Of the
 controllers only those run that tests need: what is owned goes with its owner, a namespace ends,
-every namespace has its ServiceAccount, a Job makes its Pods and is judged by how they end, a
-ReplicaSet makes and takes its own. There are no nodes: no Pod runs by itself.
+every namespace has its ServiceAccount, a Job makes its Pods and is judged by how they end. There are
+no nodes: no Pod runs by itself.
 
 Nothing outlives the end: all of it is killed, and etcd's data removed.
+
+`Place` says where: on loopback without nodes, or in a network namespace that nodes are reached from
+(see `rei_sandbox.cluster.node`), with all controllers and what aggregated APIs need.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import ssl
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -34,19 +39,49 @@ CONTROLLERS: Final = (
     "garbage-collector-controller",
     "serviceaccount-controller",
     "job-controller",
-    "replicaset-controller",
 )
+FRONT_PROXY: Final = "front-proxy"
 ISSUER: Final = "https://kubernetes.default.svc"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the servers of a control plane listen."""
+
+    address: str = "127.0.0.1"
+    enter: tuple[str, ...] = ()
+    """The words before a command that start it in there; none: it is where we are."""
+    services: str = "10.0.0.0/24"
+    """The addresses that Services get; the first one is the API server's own."""
+    nodes: bool = False
+    """Whether kubelets and aggregated APIs have to be reached."""
+
+    def port(self, usual: int) -> int:
+        """The usual one where nobody else listens."""
+        return usual if self.enter else free_port()
+
+    @property
+    def service_address(self) -> str:
+        return str(next(ipaddress.ip_network(self.services).hosts()))
+
+
+LOOPBACK: Final = Place()
 
 
 class ControlPlane:
     """One cluster without nodes; `folder` is its own, and readable by nobody else."""
 
     def __init__(
-        self, folder: Path, programs: Programs, *, controllers: Sequence[str] = CONTROLLERS
+        self,
+        folder: Path,
+        programs: Programs,
+        *,
+        controllers: Sequence[str] = CONTROLLERS,
+        place: Place = LOOPBACK,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder.resolve()
+        self.place = place
         self.kubeconfig = self.folder / "kubeconfig"
         self.ready_seconds: float | None = None
         """How long the last start took."""
@@ -56,6 +91,9 @@ class ControlPlane:
         self._api = Server("kube-apiserver", folder=self.folder)
         self._controller_manager = Server("kube-controller-manager", folder=self.folder)
         self._api_command: list[str] = []
+        self.url = ""
+        self.authority: Authority | None = None
+        """Of the last start, like the URL: who else is to be let in gets a certificate from it."""
 
     def start(self) -> Self:
         """Start all of it and wait until it is ready; raises `ServiceError`."""
@@ -111,20 +149,24 @@ class ControlPlane:
         for server in self._servers:
             server.kill_stale()
         shutil.rmtree(self._data, ignore_errors=True)
-        etcd_url, api_url = f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{free_port()}"
+        place = self.place
+        etcd_url = f"http://{place.address}:{place.port(2379)}"
+        api_url = f"https://{place.address}:{place.port(6443)}"
         keys = self.folder / "keys"
         authority, signing = Authority(keys), signing_key(keys / "service-accounts.key")
+        self.url, self.authority = api_url, authority
         admin = authority.client("rei-admin", group=ADMINS)
         ask = _Ask(api_url, authority=authority.certificate, client=admin)
 
-        self._etcd.start([str(self._programs.etcd), *self._etcd_options(etcd_url)])
+        self._etcd.start([*place.enter, str(self._programs.etcd), *self._etcd_options(etcd_url)])
         self._etcd.wait_ready(lambda: _answers(f"{etcd_url}/health"), until=until)
         options = self._api_options(etcd_url, api_url, authority=authority, signing=signing)
-        self._api_command = [str(self._programs.kube_apiserver), *options]
+        self._api_command = [*place.enter, str(self._programs.kube_apiserver), *options]
         self._api.start(self._api_command)
         self._api.wait_ready(lambda: ask("/readyz"), until=until)
         options = self._controller_options(api_url, authority=authority, signing=signing)
-        self._controller_manager.start([str(self._programs.kube_controller_manager), *options])
+        controller_manager = str(self._programs.kube_controller_manager)
+        self._controller_manager.start([*place.enter, controller_manager, *options])
         # It has no certificate to be asked with: what it does shows that it is at work.
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         self._controller_manager.wait_ready(lambda: ask(account), until=until)
@@ -147,24 +189,29 @@ class ControlPlane:
     def _api_options(
         self, etcd_url: str, url: str, *, authority: Authority, signing: Path
     ) -> Iterator[str]:
-        serving = authority.server("kube-apiserver")
+        place = self.place
+        serving = authority.server("kube-apiserver", place.address, place.service_address)
         yield f"--etcd-servers={etcd_url}"
-        yield "--bind-address=127.0.0.1"
-        yield "--advertise-address=127.0.0.1"  # else that of a default route, which may not be there
+        yield f"--bind-address={place.address}"
+        # Else that of a default route, which may not be there.
+        yield f"--advertise-address={place.address}"
         yield "--external-hostname=localhost"
         yield f"--secure-port={httpx.URL(url).port}"
         yield f"--tls-cert-file={serving.certificate}"
         yield f"--tls-private-key-file={serving.key}"
         yield f"--client-ca-file={authority.certificate}"
         yield "--anonymous-auth=false"
-        yield "--authorization-mode=RBAC"
+        yield f"--authorization-mode={'Node,RBAC' if place.nodes else 'RBAC'}"
         yield f"--service-account-issuer={ISSUER}"
         yield f"--service-account-key-file={signing}"
         yield f"--service-account-signing-key-file={signing}"
-        yield "--service-cluster-ip-range=10.0.0.0/24"
-        # Its own address is on loopback, which no Endpoints may name.
-        yield "--endpoint-reconciler-type=none"
+        yield f"--service-cluster-ip-range={place.services}"
         yield "--profiling=false"
+        if place.nodes:
+            yield from _node_options(authority)
+        else:
+            # Its own address is on loopback, which no Endpoints may name.
+            yield "--endpoint-reconciler-type=none"
 
     def _controller_options(
         self, url: str, *, authority: Authority, signing: Path
@@ -183,6 +230,26 @@ class ControlPlane:
         # The limits that protect a real API server only make namespaces end slowly here.
         yield "--kube-api-qps=200"
         yield "--kube-api-burst=400"
+        if self.place.nodes:
+            yield "--horizontal-pod-autoscaler-sync-period=5s"  # not 15: people and tests wait
+
+
+def _node_options(authority: Authority) -> Iterator[str]:
+    """How the API server reaches kubelets (logs, exec) and the servers of aggregated APIs."""
+    kubelets = authority.client("kube-apiserver-kubelet-client", group=ADMINS)
+    yield f"--kubelet-certificate-authority={authority.certificate}"
+    yield f"--kubelet-client-certificate={kubelets.certificate}"
+    yield f"--kubelet-client-key={kubelets.key}"
+    yield "--kubelet-preferred-address-types=InternalIP"
+    front = authority.client(FRONT_PROXY, group=FRONT_PROXY)
+    yield f"--requestheader-client-ca-file={authority.certificate}"
+    yield f"--requestheader-allowed-names={FRONT_PROXY}"
+    yield "--requestheader-username-headers=X-Remote-User"
+    yield "--requestheader-group-headers=X-Remote-Group"
+    yield "--requestheader-extra-headers-prefix=X-Remote-Extra-"
+    yield f"--proxy-client-cert-file={front.certificate}"
+    yield f"--proxy-client-key-file={front.key}"
+    yield "--enable-aggregator-routing=true"
 
 
 class _Ask:

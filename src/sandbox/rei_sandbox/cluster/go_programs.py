@@ -87,7 +87,14 @@ KUBERNETES: Final = Module(
     folder=CHECKOUT / "tools" / "kubernetes",
     packages={
         name: f"k8s.io/kubernetes/cmd/{name}"
-        for name in ("kube-apiserver", "kube-controller-manager", "kubectl")
+        for name in (
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-proxy",
+            "kube-scheduler",
+            "kubectl",
+            "kubelet",
+        )
     },
     source="k8s.io/kubernetes",
     version_variables=(
@@ -99,6 +106,11 @@ ETCD: Final = Module(
     folder=CHECKOUT / "tools" / "etcd",
     packages={"etcd": "go.etcd.io/etcd/server/v3"},
     source="go.etcd.io/etcd/server/v3",
+)
+COREDNS: Final = Module(
+    folder=CHECKOUT / "tools" / "coredns",
+    packages={"coredns": "github.com/coredns/coredns"},
+    source="github.com/coredns/coredns",
 )
 HELM: Final = Module(
     folder=CHECKOUT / "tools" / "helm",

@@ -6,6 +6,7 @@ from Debian's archive, whose signatures apt checks. Layers are kept, so a second
 
     localhost/rei-base:bookworm                       what all others stand on
     localhost/rei-{bot,worker,operator,sandbox}:dev   from Dockerfile
+    localhost/rei-pause:dev                           from tools/images/Dockerfile
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ BASE_IMAGE: Final = f"localhost/rei-base:{SUITE}"
 BASE_PACKAGES: Final = ("ca-certificates", "python3", "tzdata")
 PATH_IN_IMAGES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PARTS: Final = ("bot", "worker", "operator", "sandbox")
+SERVICES: Final = ("pause",)
+"""What a cluster needs beside Rei."""
 POSTGRESQL: Final = "postgresql-18"
 POSTGRESQL_SUITE: Final = "sid"
 """The only Debian that has the newest PostgreSQL; nothing but its sources is taken from there."""
@@ -43,9 +46,9 @@ LOG_LINES: Final = 30
 UNITS: Final = ("B", "kB", "MB", "GB")
 
 
-def image_of(part: str) -> str:
-    """The image of one of `PARTS`."""
-    return f"localhost/rei-{part}:dev"
+def image_of(name: str) -> str:
+    """The image of one of `PARTS` or `SERVICES`."""
+    return f"localhost/rei-{name}:dev"
 
 
 class Images:
@@ -57,19 +60,39 @@ class Images:
             raise NoCluster("images are built as root here; elsewhere: docker build")
         missing = {package for name, package in SYSTEM_PROGRAMS.items() if not shutil.which(name)}
         if missing:
-            raise NoCluster(f"not installed: {', '.join(sorted(missing))}. Try: tools/setup images")
+            raise NoCluster(f"not installed: {', '.join(sorted(missing))}. Try: tools/setup node")
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         self._folder = Path(home) / "rei" / "images"
         self._sources = self._folder / "sources"
         self._sources.mkdir(parents=True, exist_ok=True)
         self._say = say
 
-    def build(self, *parts: str) -> None:
-        """Build images from the Dockerfile of this checkout; raises `BuildFailed`."""
+    def build(self, *names: str) -> None:
+        """Build images from the Dockerfiles of this checkout; raises `BuildFailed`."""
         with self._alone():
             self._need_base()
-            for part in parts:
-                self._build(part, **self._postgresql(), **_labels())
+            for name in names:
+                if name in PARTS:
+                    self._build(name, CHECKOUT, **self._postgresql(), **_labels())
+                else:
+                    self._build(name, CHECKOUT / "tools" / "images")
+
+    def archive(self, name: str) -> Path:
+        """An image as an OCI archive, written anew only when it has changed."""
+        image = image_of(name)
+        with self._alone():
+            archive = self._folder / f"{name}.tar"
+            stamp = archive.with_suffix(".id")
+            identity = self._identity(image)
+            if not archive.exists() or _text(stamp) != identity:
+                stamp.unlink(missing_ok=True)
+                archive.unlink(missing_ok=True)  # buildah would add to it
+                # Not compressed: it never leaves the machine.
+                self._buildah(
+                    "push", "--disable-compression", image, f"oci-archive:{archive}:{image}"
+                )
+                stamp.write_text(identity)
+            return archive
 
     def size_bytes(self, image: str) -> int:
         """What an image takes on a disk, with the layers that it shares with others."""
@@ -92,17 +115,17 @@ class Images:
         finally:
             self._buildah("rm", container)
 
-    def _build(self, part: str, **arguments: str) -> None:
+    def _build(self, name: str, context: Path, **arguments: str) -> None:
         arguments = {"BASE": BASE_IMAGE, **arguments}
         self._run(
-            f"image {part}",
+            f"image {name}",
             [
                 *self._command("build"), "--pull-never", "--isolation=chroot", "--layers",
                 # Those of this machine: between it and a package index there may be a proxy.
                 f"--volume={CERTIFICATES}:{CERTIFICATES}:ro",
                 f"--volume={self._sources}:{SOURCES_IN_BUILDS}:ro",
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),
-                f"--target={part}", f"--tag={image_of(part)}", str(CHECKOUT),
+                f"--target={name}", f"--tag={image_of(name)}", str(context),
             ],
         )  # fmt: skip
 
@@ -201,3 +224,9 @@ def _labels() -> dict[str, str]:
         ["git", "-C", CHECKOUT, "rev-parse", "HEAD"], check=False, capture_output=True, text=True
     )
     return {"VERSION": version("rei"), "REVISION": done.stdout.strip() or "unknown"}
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text()
+    return ""

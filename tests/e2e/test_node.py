@@ -1,0 +1,89 @@
+"""Pods run: from our images, under the restricted standard, with names, Services and rights."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
+from rei_sandbox.cluster.node import Node
+
+from .pods import SERVE, create, output, pod, ready
+
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+# Whether a pod finds others by name, and its own API server by a Service, as itself.
+LOOK_ABOUT = """
+import json, pathlib, ssl, urllib.request
+account = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
+context = ssl.create_default_context(cafile=account / "ca.crt")
+url = "https://kubernetes.default.svc/apis/authentication.k8s.io/v1/selfsubjectreviews"
+body = json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
+token = (account / "token").read_text()
+headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+request = urllib.request.Request(url, body.encode(), headers)
+print(json.load(urllib.request.urlopen(request, context=context))["status"]["userInfo"]["username"])
+"""
+# A new Service takes a moment to reach the node's rules and the names.
+FETCH = """
+import time, urllib.request
+for attempt in range(20):
+    try:
+        print(urllib.request.urlopen("http://server:8000/", timeout=5).status)
+        break
+    except OSError:
+        time.sleep(1)
+"""
+
+
+@pytest.fixture
+async def kubectl(cluster: Cluster) -> AsyncIterator[Kubectl]:
+    """As the admin, in a namespace that takes restricted pods only."""
+    name = f"rei-test-{uuid.uuid4().hex[:10]}"
+    everywhere = cluster.kubectl()
+    await everywhere("create", "namespace", name)
+    await everywhere("label", "namespace", name, RESTRICTED)
+    yield cluster.kubectl(namespace=name)
+    await everywhere("delete", "namespace", name)
+
+
+async def test_a_pod_of_the_worker_runs(kubectl: Kubectl) -> None:
+    await create(kubectl, pod("help", "worker", "rei", "worker", "--help"))
+    assert "Usage: rei worker" in await output(kubectl, "help")
+
+
+async def test_a_pod_finds_the_api_server_and_is_known_to_it(kubectl: Kubectl) -> None:
+    await create(kubectl, pod("look", "worker", "python", "-c", LOOK_ABOUT, token=True))
+    assert await output(kubectl, "look") == f"system:serviceaccount:{kubectl.namespace}:default"
+
+
+async def test_pods_reach_each_other_by_a_service(kubectl: Kubectl) -> None:
+    await create(kubectl, pod("server", "worker", "python", "-c", SERVE))
+    await ready(kubectl, "server")
+    await kubectl("expose", "pod", "server", "--port=8000")
+    await create(kubectl, pod("client", "worker", "python", "-c", FETCH))
+    assert await output(kubectl, "client") == "200"
+
+
+async def test_deleting_a_pod_ends_it_at_once(kubectl: Kubectl) -> None:
+    """The kubelet's SIGTERM reaches the process: nobody waits for the grace period."""
+    await create(kubectl, pod("server", "worker", "python", "-c", SERVE))
+    await ready(kubectl, "server")
+    asked = time.monotonic()
+    await kubectl("delete", "pod", "server", "--grace-period=60")
+    assert time.monotonic() - asked < 20
+
+
+async def test_pods_outlive_a_restart_of_the_node(node: Node, kubectl: Kubectl) -> None:
+    await create(kubectl, pod("server", "worker", "python", "-c", SERVE))
+    await ready(kubectl, "server")
+    before = await kubectl.json("get", "pod", "server")
+    await asyncio.to_thread(node.restart)
+    await create(kubectl, pod("help", "worker", "rei", "worker", "--help"))
+    assert "Usage: rei worker" in await output(kubectl, "help")
+    after = await kubectl.json("get", "pod", "server")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert [one["restartCount"] for one in after["status"]["containerStatuses"]] == [0]
