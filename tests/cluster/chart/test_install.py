@@ -133,6 +133,10 @@ def _pods(document: dict[str, Any], namespace: str) -> list[dict[str, Any]]:
     # The account is not there in a dry run; nothing of the pod's security hangs on it.
     template["spec"].pop("serviceAccountName", None)
     template["spec"]["priorityClassName"] = ""  # nor is a class of priority
+    template["spec"].setdefault("volumes", []).extend(
+        {"name": claim["metadata"]["name"], "persistentVolumeClaim": {"claimName": "c"}}
+        for claim in document["spec"].get("volumeClaimTemplates", ())
+    )
     metadata = {
         **template["metadata"],
         "name": document["metadata"]["name"],
