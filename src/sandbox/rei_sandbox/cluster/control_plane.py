@@ -2,8 +2,8 @@
 
 RBAC decides, as in production; certificates and keys are made anew at each start. Of the
 controllers only those run that tests need: what is owned goes with its owner, a namespace ends,
-every namespace has its ServiceAccount, a Job makes its Pods and is judged by how they end. There are
-no nodes: no Pod runs by itself.
+every namespace has its ServiceAccount, a Job makes its Pods and is judged by how they end, a
+ReplicaSet makes and takes its own. There are no nodes: no Pod runs by itself.
 
 Nothing outlives the end: all of it is killed, and etcd's data removed.
 
@@ -39,6 +39,7 @@ CONTROLLERS: Final = (
     "garbage-collector-controller",
     "serviceaccount-controller",
     "job-controller",
+    "replicaset-controller",
 )
 FRONT_PROXY: Final = "front-proxy"
 ISSUER: Final = "https://kubernetes.default.svc"
