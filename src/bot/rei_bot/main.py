@@ -13,7 +13,6 @@ from rei_bot.metrics import Metrics
 from rei_bot.process import BotProcess
 from rei_bot.registration import webhook_of
 from rei_bot.services import Services
-from rei_bot.telegram_session import BoundedSession
 from rei_core import logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
@@ -25,8 +24,11 @@ from rei_core.process import stop_on_signals
 from rei_core.rates import SharedLimiter
 from rei_core.settings import BotSettings, no_token
 from rei_core.texts import Texts
+from rei_telegram.session import BoundedSession
 
 TELEGRAM_SECONDS_MAX = 10
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+"""Of Telegram's: a hundred updates, each with the longest text there can be, are some megabytes."""
 """Shorter than a handler may run, so that Telegram being away is seen as that."""
 STATEMENT_SECONDS_MAX = 8.0
 """All of the bot's statements are short. When the server falls silent, a statement and then the
@@ -79,7 +81,9 @@ async def main(settings: BotSettings) -> None:
 def telegram_bot(settings: BotSettings) -> Bot:
     """aiogram's client for the Bot API that the settings name."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
-    session = BoundedSession(api=api, timeout=TELEGRAM_SECONDS_MAX)
+    session = BoundedSession(
+        answer_bytes_max=ANSWER_BYTES_MAX, api=api, timeout=TELEGRAM_SECONDS_MAX
+    )
     try:
         return Bot(settings.bot_token.get_secret_value(), session=session)
     except TokenValidationError:

@@ -2,59 +2,36 @@
 
 An outage in front of Telegram speaks HTML with a 5xx: to aiogram that is an answer it cannot
 decode, to us it is Telegram being away, which is held against no delivery. And "ok" without the
-message that was sent is no success: there would be no message to remember. An answer is read up to
-a bound: it may come from anything that stands in Telegram's place.
+message that was sent is no success: there would be no message to remember.
 """
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
     ClientDecodeError,
     TelegramAPIError,
-    TelegramNetworkError,
     TelegramServerError,
 )
 from aiogram.methods import Response, TelegramMethod
 from aiogram.methods.base import TelegramType
-from aiohttp import ClientError, ClientResponse, ClientTimeout
 
 from rei_core.http import without_secret
 from rei_core.logs import MASK
+from rei_telegram.session import BoundedSession
 
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 """The message that was sent, or where a file lies: some kilobytes."""
 
 
-class StrictSession(AiohttpSession):
+class StrictSession(BoundedSession):
     """Raises `TelegramAPIError` with words in it, or `ClientDecodeError`; returns no half answers."""
 
-    async def make_request(
-        self,
-        bot: Bot,
-        method: TelegramMethod[TelegramType],
-        timeout: int | None = None,  # noqa: ASYNC109 - aiogram's own signature
-    ) -> TelegramType:
-        # aiogram's own reads the whole answer, however long it is; else this is the same.
-        session = await self.create_session()
-        url = self.api.api_url(token=bot.token, method=method.__api_method__)
-        seconds_max = self.timeout if timeout is None else timeout
-        try:
-            async with session.post(
-                url,
-                data=self.build_form_data(bot=bot, method=method),
-                timeout=ClientTimeout(total=seconds_max),
-            ) as answer:
-                content = await _text_of(answer)
-        except TimeoutError as error:
-            raise TelegramNetworkError(method, "Request timeout error") from error
-        except ClientError as error:
-            raise TelegramNetworkError(method, f"{type(error).__name__}: {error}") from error
-        response = self.check_response(bot, method, answer.status, content)
-        return cast("TelegramType", response.result)
+    def __init__(self, *, api: TelegramAPIServer) -> None:
+        super().__init__(answer_bytes_max=ANSWER_BYTES_MAX, api=api)
 
     def check_response(
         self, bot: Bot, method: TelegramMethod[TelegramType], status_code: int, content: str
@@ -75,17 +52,3 @@ class StrictSession(AiohttpSession):
             nothing = ValueError("ok, and nothing else")
             raise ClientDecodeError("Answer without a result", nothing, content)
         return response
-
-
-async def _text_of(answer: ClientResponse) -> str:
-    """The text of an answer; raises `ClientDecodeError` for one that is too long or is none."""
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            too_long = ValueError(f"more than {ANSWER_BYTES_MAX} bytes")
-            raise ClientDecodeError("Answer too long", too_long, "")
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise ClientDecodeError("Answer is no text", error, "") from error

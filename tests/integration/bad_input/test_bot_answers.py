@@ -10,8 +10,9 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import ClientDecodeError
 from aiohttp import web
 
+from rei_bot.main import ANSWER_BYTES_MAX
 from rei_bot.polling import GetRawUpdates
-from rei_bot.telegram_session import ANSWER_BYTES_MAX, BoundedSession
+from rei_telegram.session import BoundedSession
 
 ASKED = GetRawUpdates(allowed_updates=[])
 PIECE = b" " * 1024 * 1024
@@ -48,7 +49,11 @@ async def bot(
 ) -> AsyncIterator[Bot]:
     app = web.Application()
     app.router.add_post("/bot{token}/{method}", portal.answer)
-    session = BoundedSession(api=TelegramAPIServer.from_base(await serve(app)), timeout=30)
+    session = BoundedSession(
+        answer_bytes_max=ANSWER_BYTES_MAX,
+        api=TelegramAPIServer.from_base(await serve(app)),
+        timeout=30,
+    )
     made = Bot("42:TEST", session=session)
     yield made
     await made.session.close()

@@ -3,7 +3,7 @@ in Telegram's place."""
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Any, cast
 
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
@@ -12,12 +12,14 @@ from aiogram.methods import TelegramMethod
 from aiogram.methods.base import TelegramType
 from aiohttp import ClientError, ClientResponse, ClientTimeout
 
-ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
-"""A hundred updates, each with the longest text there can be, are some megabytes."""
-
 
 class BoundedSession(AiohttpSession):
-    """Raises `ClientDecodeError` for an answer that is too long or no text."""
+    """Raises `ClientDecodeError` for an answer that is longer than `answer_bytes_max` or no text."""
+
+    def __init__(self, *, answer_bytes_max: int, **options: Any) -> None:
+        """`options` are `AiohttpSession`'s."""
+        super().__init__(**options)
+        self._answer_bytes_max = answer_bytes_max
 
     async def make_request(
         self,
@@ -34,7 +36,7 @@ class BoundedSession(AiohttpSession):
                 data=self.build_form_data(bot=bot, method=method),
                 timeout=ClientTimeout(total=seconds_max),
             ) as answer:
-                content = await _text_of(answer)
+                content = await self._text_of(answer)
         except TimeoutError as error:
             raise TelegramNetworkError(method, "Request timeout error") from error
         except ClientError as error:
@@ -42,15 +44,14 @@ class BoundedSession(AiohttpSession):
         response = self.check_response(bot, method, answer.status, content)
         return cast("TelegramType", response.result)
 
-
-async def _text_of(answer: ClientResponse) -> str:
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            too_long = ValueError(f"more than {ANSWER_BYTES_MAX} bytes")
-            raise ClientDecodeError("Answer too long", too_long, "")
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise ClientDecodeError("Answer is no text", error, "") from error
+    async def _text_of(self, answer: ClientResponse) -> str:
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > self._answer_bytes_max:
+                too_long = ValueError(f"more than {self._answer_bytes_max} bytes")
+                raise ClientDecodeError("Answer too long", too_long, "")
+        try:
+            return body.decode()
+        except UnicodeDecodeError as error:
+            raise ClientDecodeError("Answer is no text", error, "") from error
