@@ -156,7 +156,6 @@ class _Sweep:
         """The p99 of orders while `work` goes on in their database."""
         with self._stage.database(self._template) as database:
             sample = customers.orders_beside(self._stage, database, lambda: work(database))
-            self._stage.postgres.psql("ANALYZE", database=database)
             self._stage.audit(database)
         return sample
 
@@ -190,8 +189,6 @@ class _Sweep:
         ended = self._stage.number(sql, database=database)
         if ended != self.jobs:
             raise BenchError(f"{ended} of {self.jobs} jobs were ended")
-        # As autovacuum would within a minute: the audit would be planned for a table of jobs at work.
-        self._stage.postgres.psql("ANALYZE", database=database)
         self._stage.audit(database)
 
 
