@@ -96,9 +96,9 @@ def run(programs: NodePrograms, *, pause: Path, say: Say) -> Iterator[Node]:
 def obtain(*, say: Say) -> NodePrograms:
     """Build what is built, find what the system has; raises `NoCluster` with what is missing."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise NoCluster("a node needs Linux and root; or name a cluster in REI_TEST_KUBECONFIG")
+        raise NoCluster("a node needs Linux and root")
     if leftovers.of_another_kubelet():
-        raise NoCluster("this machine is a node of a Kubernetes already: set REI_TEST_KUBECONFIG")
+        raise NoCluster("this machine is a node of a Kubernetes already, and there is room for one")
     found = {name: Path(path) for name in SYSTEM_PROGRAMS if (path := shutil.which(name))}
     missing = {package for name, package in SYSTEM_PROGRAMS.items() if name not in found}
     if not Path(node_config.CNI_PROGRAMS, "ptp").exists():
