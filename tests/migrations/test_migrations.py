@@ -32,6 +32,12 @@ DATA: dict[str, str] = {
         VALUES ('LedgerAudit', 'default', 'nightly', now(), 'operator-1', now());
         INSERT INTO user_bans (source, user_id, reason) VALUES ('userban/default/b', 2, 'again');
     """,
+    "0003": """
+        INSERT INTO admin_actions (operation_id, word, actor, via, user_id, amount_kopecks, reason)
+        VALUES ('ticket-1', 'credit', 'anna@laptop', 'rei', 1, 500, 'a broken picture');
+        INSERT INTO admin_requests (operation_id, admin_id, word, user_id, reason)
+        VALUES ('bot-7-1', 7, 'ban', 2, 'spam');
+    """,
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -23,8 +23,10 @@ from rei_core.maintenance.resources import (
     Resource,
     UserBan,
 )
+from rei_core.maintenance.resources.base import REQUESTED_BY
 from rei_core.maintenance.runs.model import RunKey
 from rei_core.maintenance.runs.service import Outcome, Work
+from rei_core.trail.model import Actor
 from rei_operator import actions, manifests
 from rei_operator.actions import (
     Adjust,
@@ -50,7 +52,19 @@ from rei_operator.recorder import Recorder
 Json = dict[str, Any]
 AnyResource = TypeVar("AnyResource", bound=Resource)
 
+SOMEBODY: Final = "kubernetes"
+"""Who asks by a resource that does not say so."""
+ACTOR_CHARS_MAX: Final = 200
+
 log = structlog.get_logger(__name__)
+
+
+def actor_of(resource: Resource) -> Actor:
+    """Who asks by this resource, as far as it says so itself."""
+    metadata = resource.metadata
+    said = " ".join(metadata.annotations.get(REQUESTED_BY, "").split())[:ACTOR_CHARS_MAX]
+    name = f"{SOMEBODY}:{said}" if said else SOMEBODY
+    return Actor(name, f"{resource.kind} {metadata.namespace}/{metadata.name}")
 
 
 class Hands:
@@ -129,7 +143,9 @@ class Hands:
     async def lift_ban(self, *, namespace: str, name: str) -> None:
         """The UserBan is gone: so is its ban."""
         async with self._pool.acquire() as connection:
-            user_id = await bans.lift(connection, namespace=namespace, name=name)
+            # Who deletes a resource is not told to those who watch it.
+            deleted = Actor(SOMEBODY, f"deleted {UserBan.__name__} {namespace}/{name}")
+            user_id = await bans.lift(connection, namespace=namespace, name=name, actor=deleted)
         if user_id is not None:
             self._failpoints.reach(UserBan.__name__, "lift-ban")
 
@@ -174,7 +190,7 @@ class Hands:
         assert isinstance(resource, BalanceAdjustment)
         async with self._pool.acquire() as connection:
             try:
-                adjusted = await adjust(connection, resource.spec)
+                adjusted = await adjust(connection, resource.spec, actor=actor_of(resource))
             except REFUSALS as refusal:
                 return refusal
         self._metrics.adjusted(resource.spec.amount_kopecks)
@@ -185,7 +201,13 @@ class Hands:
         namespace, name = resource.metadata.namespace, resource.metadata.name
         async with self._pool.acquire() as connection:
             try:
-                return await bans.put(connection, resource.spec, namespace=namespace, name=name)
+                return await bans.put(
+                    connection,
+                    resource.spec,
+                    namespace=namespace,
+                    name=name,
+                    actor=actor_of(resource),
+                )
             except UserUnknown:
                 return None
 

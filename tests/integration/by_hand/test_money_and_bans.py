@@ -11,7 +11,7 @@ from rei_core.maintenance.bans import service as bans
 from rei_core.maintenance.resources.users import UserBanSpec
 from rei_core.users import queries as users
 
-from ..core.conftest import Shop
+from ..core.conftest import ANNA, Shop
 from .conftest import Here, Json, manifest, whole
 
 
@@ -78,10 +78,10 @@ async def test_a_ban_stays_beside_an_operators_and_delete_lifts_it(
     assert (await run([BAN]))[0]["state"] == "done"
     async with pool.acquire() as connection:
         spec = UserBanSpec(user_id=1, reason="theirs")
-        await bans.put(connection, spec, namespace="default", name="one")
+        await bans.put(connection, spec, namespace="default", name="one", actor=ANNA)
         # An operator that starts lifts what its cluster does not have. This one it never had.
         assert [one async for one in bans.of_resources(connection)] == [("default", "one")]
-        assert await bans.lift(connection, namespace="default", name="one") == 1
+        assert await bans.lift(connection, namespace="default", name="one", actor=ANNA) == 1
         assert await banned(pool)
         await users.unban(connection, 1)
         assert await banned(pool)

@@ -12,8 +12,10 @@ from rei_core.jobs import accept_queries, claim_queries
 from rei_core.jobs.model import Acceptance, Job, Order
 from rei_core.ledger.audit import audit
 from rei_core.ledger.service import adjust
+from rei_core.trail.model import Actor
 from rei_core.users import queries as users
 
+ANNA = Actor("anna@laptop", "rei")
 ORDER = Order(
     user_id=1,
     idempotency_key="order-1",

@@ -20,12 +20,12 @@ from rei_core.jobs.accept_queries import accept
 from rei_core.jobs.model import Output
 from rei_core.ledger.audit import audit
 from rei_core.ledger.service import adjust
-from rei_core.payments import found_refunds
+from rei_core.payments import found_refunds, service
 from rei_core.payments import queries as payments
 from rei_core.payments.model import refund_words
 from rei_core.payments.port import RemoteRefund
 
-from .conftest import ORDER, Shop
+from .conftest import ANNA, ORDER, Shop
 
 PICTURE = Output(mime_type="image/png", width=1, height=1, data=b"png")
 
@@ -96,6 +96,35 @@ async def _book_refund_of_ours(connection: Any) -> object:
     return booked.id == UUID(int=4)
 
 
+async def _ask_for_refund(connection: Any) -> object:
+    return await service._open_refund(
+        connection,
+        payment_id=UUID(int=2),
+        amount_kopecks=5,
+        operation_id="asked",
+        asked=service.Asked(ANNA, "a broken picture"),
+    )
+
+
+class KnowsNothing:
+    """A provider that has carried out no refund."""
+
+    async def list_refunds(self, *, payment_id: str) -> AsyncIterator[RemoteRefund]:
+        del payment_id
+        nothing: list[RemoteRefund] = []
+        for remote in nothing:
+            yield remote
+
+
+async def _close_refund(connection: Any) -> object:
+    pool: Any = OnlyConnection(connection)
+    provider: Any = KnowsNothing()
+    closed = await found_refunds.close(
+        pool, provider, UUID(int=4), provider_refund_id=None, reason="not there", actor=ANNA
+    )
+    return closed.status == "failed"
+
+
 async def _adjust(connection: Any) -> object:
     return await adjust(connection, user_id=1, change_kopecks=5, operation_id="op", reason="r")
 
@@ -111,6 +140,11 @@ ACTS: dict[str, tuple[Act, list[str]]] = {
     "cancel": (_cancel, ["jobs", "balances", "transfers"]),
     "credit": (_credit, ["payments", "balances", "transfers", "deliveries"]),
     "open refund": (_open_refund, ["payment_refunds", "balances", "transfers"]),
+    "ask for refund": (
+        _ask_for_refund,
+        ["payment_refunds", "balances", "transfers", "admin_actions"],
+    ),
+    "close refund": (_close_refund, ["payment_refunds", "balances", "transfers", "admin_actions"]),
     "fail refund": (_fail_refund, ["payment_refunds", "balances", "transfers"]),
     "book refund": (
         _book_refund,

@@ -20,7 +20,7 @@ from rei_core.maintenance.resources.users import UserBanSpec
 from rei_core.users import ban_queries
 from rei_core.users import queries as users
 
-from ..core.conftest import Shop
+from ..core.conftest import ANNA, Shop
 from ..money_models.profiles import PROFILE, SECONDS_MAX
 from ..money_models.real_books import EMPTY
 from .conftest import LOST, books, crash_at, no_crash
@@ -47,7 +47,7 @@ async def test_an_adjustment_is_made_once_and_told_the_same_every_time(
 
     async def apply() -> tuple[int, int]:
         async with pool.acquire() as connection:
-            made = await adjust(connection, adjustment(500))
+            made = await adjust(connection, adjustment(500), actor=ANNA)
         return made.balance_after_kopecks, made.result.amount_kopecks
 
     answers = await asyncio.gather(*(apply() for _ in range(8)))
@@ -61,15 +61,15 @@ async def test_an_adjustment_is_made_once_and_told_the_same_every_time(
 async def test_what_is_refused_moves_nothing(shop: Shop, pool: Pool) -> None:
     await shop.customer(balance_kopecks=1000)
     async with pool.acquire() as connection:
-        await adjust(connection, adjustment(-1000, operation="all"))
+        await adjust(connection, adjustment(-1000, operation="all"), actor=ANNA)
         before = await books(pool)
         with pytest.raises(OperationConflict):
-            await adjust(connection, adjustment(-999, operation="all"))
+            await adjust(connection, adjustment(-999, operation="all"), actor=ANNA)
         with pytest.raises(InsufficientFunds):
-            await adjust(connection, adjustment(-1, operation="more"))
+            await adjust(connection, adjustment(-1, operation="more"), actor=ANNA)
         with pytest.raises(UserUnknown):
-            await adjust(connection, adjustment(100, operation="other", user=7))
-        again = await adjust(connection, adjustment(-1000, operation="all"))
+            await adjust(connection, adjustment(100, operation="other", user=7), actor=ANNA)
+        again = await adjust(connection, adjustment(-1000, operation="all"), actor=ANNA)
     assert (again.balance_after_kopecks, again.result.amount_kopecks) == (0, -1000)
     assert await books(pool) == before
 
@@ -78,16 +78,16 @@ async def test_a_dry_run_says_what_would_be_and_leaves_it(shop: Shop, pool: Pool
     await shop.customer(balance_kopecks=1000)
     before = await books(pool)
     async with pool.acquire() as connection:
-        tried = await adjust(connection, adjustment(500), dry_run=True)
+        tried = await adjust(connection, adjustment(500), actor=ANNA, dry_run=True)
         assert (tried.balance_after_kopecks, tried.result.amount_kopecks) == (1500, 0)
         with pytest.raises(InsufficientFunds):
-            await adjust(connection, adjustment(-1001), dry_run=True)
+            await adjust(connection, adjustment(-1001), actor=ANNA, dry_run=True)
         assert await books(pool) == before
-        made = await adjust(connection, adjustment(-500))
+        made = await adjust(connection, adjustment(-500), actor=ANNA)
     assert made.balance_after_kopecks == 500
 
 
-@pytest.mark.parametrize("table", ["balances", "transfers"])
+@pytest.mark.parametrize("table", ["balances", "transfers", "admin_actions"])
 async def test_an_adjustment_that_was_cut_is_made_by_the_repeat(
     shop: Shop, pool: Pool, table: str
 ) -> None:
@@ -95,11 +95,11 @@ async def test_an_adjustment_that_was_cut_is_made_by_the_repeat(
     await crash_at(pool, table, nth=1)
     async with pool.acquire() as connection:
         with pytest.raises(LOST):
-            await adjust(connection, adjustment(500))
+            await adjust(connection, adjustment(500), actor=ANNA)
     await no_crash(pool, table)
     assert await shop.balance() == 1000
     async with pool.acquire() as connection:
-        assert (await adjust(connection, adjustment(500))).balance_after_kopecks == 1500
+        assert (await adjust(connection, adjustment(500), actor=ANNA)).balance_after_kopecks == 1500
 
 
 # --- bans -----------------------------------------------------------------------------------------
@@ -111,12 +111,12 @@ def ban(user: int = 1, *, until: datetime | None = None, reason: str = "spam") -
 
 async def put(pool: Pool, name: str, spec: UserBanSpec) -> bool:
     async with pool.acquire() as connection:
-        return await bans.put(connection, spec, namespace="default", name=name)
+        return await bans.put(connection, spec, namespace="default", name=name, actor=ANNA)
 
 
 async def lift(pool: Pool, name: str) -> int | None:
     async with pool.acquire() as connection:
-        return await bans.lift(connection, namespace="default", name=name)
+        return await bans.lift(connection, namespace="default", name=name, actor=ANNA)
 
 
 async def is_banned(pool: Pool, user: int = 1) -> bool:
@@ -181,13 +181,13 @@ async def test_bans_of_objects_that_are_gone_are_lifted(shop: Shop, pool: Pool) 
     for name in ("a", "b"):
         await put(pool, name, ban())
     async with pool.acquire() as connection:
-        await bans.put(connection, ban(), namespace="default-2", name="a")
+        await bans.put(connection, ban(), namespace="default-2", name="a", actor=ANNA)
         await users.ban(connection, 1, until=None, reason="by hand")
         known = [one async for one in bans.of_resources(connection, namespace="default")]
         assert known == [("default", "a"), ("default", "b")]
         everywhere = [one async for one in bans.of_resources(connection)]
         assert everywhere == [("default-2", "a"), *known]
-        assert await bans.lift(connection, namespace="default", name="a") == 1
+        assert await bans.lift(connection, namespace="default", name="a", actor=ANNA) == 1
     rows = await pool.fetch("SELECT source FROM user_bans ORDER BY source")
     assert [row["source"] for row in rows] == [
         "admin/1", "userban/default-2/a", "userban/default/b",
@@ -296,5 +296,5 @@ async def test_an_adjustment_says_whether_it_was_made_before(shop: Shop, pool: P
     await shop.customer()
     async with pool.acquire() as connection:
         for dry_run, repeated in ((True, False), (False, False), (False, True), (True, True)):
-            adjusted = await adjust(connection, adjustment(100), dry_run=dry_run)
+            adjusted = await adjust(connection, adjustment(100), actor=ANNA, dry_run=dry_run)
             assert adjusted.repeated is repeated

@@ -35,6 +35,7 @@ from rei_sandbox.settings import SandboxSettings
 from rei_sandbox.yookassa.model import Payment as Remote
 from rei_sandbox.yookassa.requests import NewRefund
 
+from ..core.conftest import ANNA
 from ..core_adapters.conftest import SECRET_KEY, SHOP_ID, Endpoint, Till
 from ..core_adapters.conftest import endpoint as endpoint  # noqa: PLC0414 - fixtures of this file
 from ..core_adapters.conftest import http as http  # noqa: PLC0414
@@ -597,11 +598,21 @@ async def test_a_refund_is_closed_as_the_one_that_the_provider_confirms(
             desk.shop.refunds[there.id] = replace(there, amount_kopecks=4_900)
         with pytest.raises((PaymentNotFound, PaymentRejected)):
             await close(
-                desk.pool, desk.till.provider, unclear, provider_refund_id=wrong, reason="r"
+                desk.pool,
+                desk.till.provider,
+                unclear,
+                provider_refund_id=wrong,
+                reason="r",
+                actor=ANNA,
             )
     desk.shop.refunds[there.id] = there
     done = await close(
-        desk.pool, desk.till.provider, unclear, provider_refund_id=there.id, reason="seen there"
+        desk.pool,
+        desk.till.provider,
+        unclear,
+        provider_refund_id=there.id,
+        reason="seen there",
+        actor=ANNA,
     )
     assert done.status == "succeeded"
     words = await desk.pool.fetchval("SELECT error_detail FROM payment_refunds")
@@ -609,12 +620,19 @@ async def test_a_refund_is_closed_as_the_one_that_the_provider_confirms(
     assert (await desk.reconcile()).result.changed == 0
     assert await desk.till.balance() == 15_000
     with pytest.raises(PaymentRejected, match="has ended"):
-        await close(desk.pool, desk.till.provider, unclear, provider_refund_id=None, reason="r")
+        await close(
+            desk.pool, desk.till.provider, unclear, provider_refund_id=None, reason="r", actor=ANNA
+        )
 
 
 async def test_a_wrong_word_on_a_refund_costs_nobody_anything(desk: Desk, unclear: UUID) -> None:
     done = await close(
-        desk.pool, desk.till.provider, unclear, provider_refund_id=None, reason="not in the profile"
+        desk.pool,
+        desk.till.provider,
+        unclear,
+        provider_refund_id=None,
+        reason="not in the profile",
+        actor=ANNA,
     )
     assert done.status == "failed"
     assert await desk.till.balance() == 20_000
@@ -629,7 +647,14 @@ async def test_a_refund_that_the_list_tells_is_not_closed_as_never_made(
     await lost_refund(desk, paid)
     refund_id = await desk.pool.fetchval("SELECT id FROM payment_refunds")
     with pytest.raises(PaymentRejected, match="the provider has it"):
-        await close(desk.pool, desk.till.provider, refund_id, provider_refund_id=None, reason="r")
+        await close(
+            desk.pool,
+            desk.till.provider,
+            refund_id,
+            provider_refund_id=None,
+            reason="r",
+            actor=ANNA,
+        )
     assert await refund_status(desk) == "pending"
 
 

@@ -39,11 +39,13 @@ TICKS = {
     "deadline": "UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = ANY($1)",
 }
 
-# As somebody with all rights would: the trigger that keeps transfers from being emptied goes first.
+# As somebody with all rights would: the triggers that keep tables from being emptied go first.
 EMPTY = """
 ALTER TABLE transfers DISABLE TRIGGER transfers_append_only;
+ALTER TABLE admin_actions DISABLE TRIGGER admin_actions_append_only;
 TRUNCATE users, jobs, transfers, circuits RESTART IDENTITY CASCADE;
 ALTER TABLE transfers ENABLE TRIGGER transfers_append_only;
+ALTER TABLE admin_actions ENABLE TRIGGER admin_actions_append_only;
 """
 
 

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from rei_core.commands import who
 from rei_core.db import Pool, close_pool, create_pool
 from rei_core.db.migrate import require_schema
 from rei_core.maintenance.reconciliation.queries import PendingRefund, pending_refunds
@@ -82,7 +83,12 @@ def close(*, refund_id: UUID, sent_as: str | None, not_sent: bool, reason: str) 
         )
         try:
             return await found_refunds.close(
-                pool, provider, refund_id, provider_refund_id=sent_as, reason=reason.strip()
+                pool,
+                provider,
+                refund_id,
+                provider_refund_id=sent_as,
+                reason=reason.strip(),
+                actor=who.person("rei refund close"),
             )
         finally:
             await provider.aclose()

@@ -35,6 +35,8 @@ from rei_core.payments.model import (
     refund_words,
 )
 from rei_core.payments.port import PaymentProvider, RemoteRefund
+from rei_core.trail import queries as trail
+from rei_core.trail.model import Action, Actor, Word, new_operation_id
 
 log = structlog.get_logger()
 
@@ -147,8 +149,10 @@ async def close(
     *,
     provider_refund_id: str | None,
     reason: str,
+    actor: Actor,
 ) -> Refund:
-    """End a pending refund by a person's word; the words stay in the refund's row.
+    """End a pending refund by a person's word; the words stay in the refund's row
+    and in the trail.
 
     With `provider_refund_id` it was carried out as that, which the provider must confirm; without,
     it never was: the customer gets the debit back. Raises `PaymentUnknown` if there is no such
@@ -165,6 +169,7 @@ async def close(
                 refund_id,
                 provider_refund_id=provider_refund_id,
                 reason=reason,
+                actor=actor,
             )
 
 
@@ -175,6 +180,7 @@ async def _closed(
     *,
     provider_refund_id: str | None,
     reason: str,
+    actor: Actor,
 ) -> Refund:
     refund = await queries.find_refund_by_id(connection, refund_id)
     assert refund is not None
@@ -183,20 +189,34 @@ async def _closed(
     payment = await queries.find(connection, refund.payment_id)
     assert payment is not None
     assert payment.provider_payment_id is not None
+    remote: RemoteRefund | None = None
     if provider_refund_id is not None:
         remote = await provider.get_refund(provider_refund_id)
         _require_carried_out(refund, payment.provider_payment_id, remote)
         detail = f"closed by hand as carried out: {reason}"
-        done = await queries.mark_refunded(
-            connection, refund_id, provider_refund_id=remote.id, detail=detail[:500]
-        )
     else:
         await _require_not_there(provider, refund, payment.provider_payment_id)
         detail = f"closed by hand as never carried out: {reason}"
-        await queries.fail_refund(connection, refund_id, error_detail=detail)
-        ended = await queries.find_refund_by_id(connection, refund_id)
-        assert ended is not None
-        done = ended
+    async with connection.transaction():
+        if remote is not None:
+            await queries.mark_refunded(
+                connection, refund_id, provider_refund_id=remote.id, detail=detail[:500]
+            )
+        else:
+            await queries.fail_refund(connection, refund_id, error_detail=detail)
+        await trail.record(
+            connection,
+            Action(
+                operation_id=new_operation_id(Word.REFUND_CLOSE),
+                word=Word.REFUND_CLOSE,
+                actor=actor,
+                user_id=payment.user_id,
+                reason=detail[:500],
+                subject=str(refund_id),
+            ),
+        )
+    done = await queries.find_refund_by_id(connection, refund_id)
+    assert done is not None
     log.warning("refund closed by hand", refund_id=str(refund_id), status=done.status)
     return done
 

@@ -39,12 +39,22 @@ from rei_core.payments.model import (
     refund_words,
 )
 from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment, RemoteRefund
+from rei_core.trail import queries as trail
+from rei_core.trail.model import Action, Actor, Word
 
 log = structlog.get_logger()
 
 METADATA_KEY = "rei_payment_id"
 """Our id travels in the provider's metadata, so that a payment finds its row even if the answer
 to its creation was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who wants a refund, and why: for the trail."""
+
+    actor: Actor
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +164,12 @@ async def refund_payment(
     amount_kopecks: int,
     operation_id: str,
     receipt: Receipt | None = None,
+    asked: Asked | None = None,
 ) -> Refund:
     """Send money of a settled payment back; repeat with the same `operation_id` until it returns.
 
-    The ledger is debited first. Raises `InsufficientFunds` when the customer has spent it,
+    The ledger is debited first; with it the trail says who asked (None: whoever goes on with one
+    that is open). Raises `InsufficientFunds` when the customer has spent it,
     `PaymentRejected` when the provider refuses (the debit is then reversed),
     `PaymentOutcomeUnknown` when a repeat has to find out.
     """
@@ -167,6 +179,7 @@ async def refund_payment(
             payment_id=payment_id,
             amount_kopecks=amount_kopecks,
             operation_id=operation_id,
+            asked=asked,
         )
         if opened.refund.status != "pending":
             return opened.refund
@@ -347,7 +360,12 @@ def _compare(payment: Payment, remote: RemotePayment) -> None:
 
 
 async def _open_refund(
-    connection: Connection, *, payment_id: UUID, amount_kopecks: int, operation_id: str
+    connection: Connection,
+    *,
+    payment_id: UUID,
+    amount_kopecks: int,
+    operation_id: str,
+    asked: Asked | None,
 ) -> _Opened:
     payment = await queries.find(connection, payment_id)
     if payment is None or payment.provider_payment_id is None:
@@ -358,7 +376,7 @@ async def _open_refund(
         connection, refund_id_of(payment_id, operation_id)
     )
     refund = known or await _insert_refund(
-        connection, payment, amount_kopecks=amount_kopecks, operation_id=operation_id
+        connection, payment, amount_kopecks=amount_kopecks, operation_id=operation_id, asked=asked
     )
     if (refund.payment_id, refund.amount_kopecks) != (payment_id, amount_kopecks):
         raise OperationConflict(operation_id)
@@ -366,7 +384,12 @@ async def _open_refund(
 
 
 async def _insert_refund(
-    connection: Connection, payment: Payment, *, amount_kopecks: int, operation_id: str
+    connection: Connection,
+    payment: Payment,
+    *,
+    amount_kopecks: int,
+    operation_id: str,
+    asked: Asked | None,
 ) -> Refund:
     try:
         async with connection.transaction():
@@ -380,6 +403,19 @@ async def _insert_refund(
                 operation_id=operation_id,
                 amount_kopecks=amount_kopecks,
             )
+            if asked is not None:
+                await trail.record(
+                    connection,
+                    Action(
+                        operation_id=operation_id,
+                        word=Word.REFUND,
+                        actor=asked.actor,
+                        user_id=payment.user_id,
+                        reason=asked.reason,
+                        subject=str(payment.id),
+                        amount_kopecks=-amount_kopecks,
+                    ),
+                )
     except asyncpg.CheckViolationError as error:
         raise InsufficientFunds(
             user_id=payment.user_id,

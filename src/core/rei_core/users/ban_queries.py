@@ -10,6 +10,7 @@ are rare.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -24,7 +25,7 @@ LOCK: Final = "SELECT pg_advisory_xact_lock($1)"
 # The row of a source that moves to another user (an object was made anew under its name) tells
 # whom it banned before, so that both are summed up again.
 KNOWN = """
-SELECT user_id
+SELECT user_id, reason, expires_at
 FROM user_bans
 WHERE source = $1
 """
@@ -61,19 +62,31 @@ WHERE id = $1
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A ban that is there now: is it in force or has it expired, and was it other before."""
+
+    in_force: bool
+    changed: bool
+
+
 async def put(
     connection: Connection, source: str, *, user_id: int, reason: str, expires_at: datetime | None
-) -> bool | None:
-    """Let `source` ban the user; whether that is in force now, None if there is no such user."""
+) -> Put | None:
+    """Let `source` ban the user; None if there is no such user."""
     async with connection.transaction():
         await connection.execute(LOCK, LOCK_KEY)
-        before: int | None = await connection.fetchval(KNOWN, source)
+        row = await connection.fetchrow(KNOWN, source)
+        known = None if row is None else tuple(row)
+        before: int | None = None if row is None else row["user_id"]
         in_force: bool | None = await connection.fetchval(PUT, source, user_id, reason, expires_at)
         if in_force is None:  # whoever this source banned before, it does not mean them any more
             await connection.execute(REMOVE, source)
         for one in {user_id, before} - {None}:
             await connection.execute(SUM_UP, one)
-    return in_force
+    if in_force is None:
+        return None
+    return Put(in_force, changed=known != (user_id, reason, expires_at))
 
 
 async def lift(connection: Connection, source: str) -> int | None:

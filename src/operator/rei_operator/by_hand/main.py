@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from rei_core import logs
+from rei_core.commands import who
 from rei_core.commands.progress import ProgressLine
 from rei_core.db import CUT_OFF, close_pool, create_pool
 from rei_core.db.migrate import require_schema
@@ -88,6 +89,7 @@ async def run(documents: Sequence[Document], choices: Choices) -> list[Report]:
             url=url,
             procedures=Procedures(pool=pool, database_url=url, provider=provider, receipt=receipt),
             line=stack.enter_context(ProgressLine()),
+            actor=who.person("rei run"),
             identities=None if file is None else Identities.of_file(file),
             tools_folder=choices.tools_folder,
         )

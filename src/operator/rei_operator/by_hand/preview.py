@@ -108,7 +108,7 @@ async def _audit(means: Means, resource: LedgerAudit) -> Ended:
 async def _adjustment(means: Means, adjustment: BalanceAdjustment) -> Ended:
     spec = adjustment.spec
     async with means.pool.acquire() as connection:
-        adjusted = await adjust(connection, spec, dry_run=True)
+        adjusted = await adjust(connection, spec, actor=means.actor, dry_run=True)
     balance = format_rubles(adjusted.balance_after_kopecks)
     if adjusted.repeated:
         text = f"operation {spec.operation_id} was made before: nothing would move"
@@ -126,6 +126,7 @@ async def _ban(means: Means, ban: UserBan) -> Ended:
             ban.spec,
             namespace=ban.metadata.namespace,
             name=ban.metadata.name,
+            actor=means.actor,
             by_hand=True,
             dry_run=True,
         )

@@ -44,6 +44,7 @@ from rei_core.maintenance.runs import service as runs
 from rei_core.maintenance.runs.model import Run, RunKey, RunStatus
 from rei_core.maintenance.runs.service import Outcome, Work, told
 from rei_core.money import format_rubles
+from rei_core.trail.model import Actor
 from rei_operator import job, manifests, run_queries
 from rei_operator.by_hand.model import Ended, State
 from rei_operator.kinds.backup_schedule import PRUNE_KIND
@@ -67,6 +68,7 @@ class Means:
     url: str
     procedures: Procedures
     line: ProgressLine
+    actor: Actor
     identities: Identities | None = None
     tools_folder: Path | None = None
 
@@ -124,7 +126,7 @@ async def _do(means: Means, resource: Resource) -> Ended:
 
 async def _adjust(means: Means, adjustment: BalanceAdjustment) -> Ended:
     async with means.pool.acquire() as connection:
-        adjusted = await adjust(connection, adjustment.spec)
+        adjusted = await adjust(connection, adjustment.spec, actor=means.actor)
     balance = format_rubles(adjusted.balance_after_kopecks)
     detail = {"balance_after_kopecks": adjusted.balance_after_kopecks}
     spec = adjustment.spec
@@ -145,6 +147,7 @@ async def _ban(means: Means, ban: UserBan) -> Ended:
             ban.spec,
             namespace=ban.metadata.namespace,
             name=ban.metadata.name,
+            actor=means.actor,
             by_hand=True,
         )
     return banned(ban, in_force=in_force, state=State.DONE)
@@ -164,7 +167,11 @@ def banned(ban: UserBan, *, in_force: bool, state: State) -> Ended:
 async def _lift(means: Means, ban: UserBan) -> Ended:
     async with means.pool.acquire() as connection:
         user_id = await bans.lift(
-            connection, namespace=ban.metadata.namespace, name=ban.metadata.name, by_hand=True
+            connection,
+            namespace=ban.metadata.namespace,
+            name=ban.metadata.name,
+            actor=means.actor,
+            by_hand=True,
         )
     if user_id is None:
         return Ended(State.UNCHANGED, RunResult(examined=1), ("it had banned nobody",))

@@ -5,6 +5,9 @@ an admin, and the user is banned until the last of them is gone. Calling again c
 
 A ban that was put by hand, from a file, has a source of another kind: no API server knows its
 resource, so an operator would take it for one whose UserBan was deleted, and lift it.
+
+What changes is written into the trail, in the same transaction. A resource that says what it said
+before changes nothing and leaves no row, so the rows need no id that outlives them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import structlog
 from rei_core.db import Connection
 from rei_core.errors import UserUnknown
 from rei_core.maintenance.resources.users import UserBanSpec
+from rei_core.trail import queries as trail
+from rei_core.trail.model import Action, Actor, Word, new_operation_id
 from rei_core.users import ban_queries
 
 RESOURCES: Final = "userban/"
@@ -40,6 +45,7 @@ async def put(
     *,
     namespace: str,
     name: str,
+    actor: Actor,
     by_hand: bool = False,
     dry_run: bool = False,
 ) -> bool:
@@ -52,9 +58,11 @@ async def put(
     transaction = connection.transaction()
     await transaction.start()
     try:
-        in_force = await ban_queries.put(
+        put = await ban_queries.put(
             connection, source, user_id=spec.user_id, reason=spec.reason, expires_at=spec.expires_at
         )
+        if put is not None and put.changed:
+            await _record(connection, Word.BAN, actor, user_id=spec.user_id, reason=spec.reason)
     except BaseException:
         await transaction.rollback()
         raise
@@ -62,22 +70,38 @@ async def put(
         await transaction.rollback()
     else:
         await transaction.commit()
-    if in_force is None:
+    if put is None:
         raise UserUnknown(spec.user_id)
     if not dry_run:
-        log.info("ban.put", source=source, user_id=spec.user_id, in_force=in_force)
-    return in_force
+        log.info("ban.put", source=source, user_id=spec.user_id, in_force=put.in_force)
+    return put.in_force
 
 
 async def lift(
-    connection: Connection, *, namespace: str, name: str, by_hand: bool = False
+    connection: Connection, *, namespace: str, name: str, actor: Actor, by_hand: bool = False
 ) -> int | None:
     """The resource is gone: so is its ban. The user's id, None if there was no ban."""
     source = source_of(namespace=namespace, name=name, by_hand=by_hand)
-    user_id = await ban_queries.lift(connection, source)
+    async with connection.transaction():
+        user_id = await ban_queries.lift(connection, source)
+        if user_id is not None:
+            await _record(connection, Word.UNBAN, actor, user_id=user_id)
     if user_id is not None:
         log.info("ban.lifted", source=source, user_id=user_id)
     return user_id
+
+
+async def _record(
+    connection: Connection, word: Word, actor: Actor, *, user_id: int, reason: str = ""
+) -> None:
+    action = Action(
+        operation_id=new_operation_id(word),
+        word=word,
+        actor=actor,
+        user_id=user_id,
+        reason=reason,
+    )
+    await trail.record(connection, action)
 
 
 async def banned_by(connection: Connection, source: str) -> int | None:

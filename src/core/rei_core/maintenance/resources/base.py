@@ -25,6 +25,9 @@ VERSION = "v1alpha1"
 API_VERSION: Final = "rei.bot/v1alpha1"
 REQUESTED_AT = f"{GROUP}/requested-at"
 """The annotation that asks a recurring resource for a run now; see `rei_core.maintenance.schedule`."""
+REQUESTED_BY = f"{GROUP}/requested-by"
+"""The annotation by which `kubectl rei` says who asks. Whoever may write the resource may write it:
+it is told as what it is, and the API server's own audit log knows better."""
 
 USER_ID_MAX = 2**53 - 1
 """Telegram's ids fit 52 bits; beyond 2**53 a JSON number would be rounded on the way."""
