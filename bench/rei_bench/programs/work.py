@@ -23,7 +23,6 @@ from rei_core.settings import WorkerSettings
 from rei_worker.doorbell import DoorbellBroker, hear
 from rei_worker.execution import JobRunner
 from rei_worker.leases import LeaseKeeper
-from rei_worker.main import _quiet_taskiq
 from rei_worker.metrics import Metrics
 from rei_worker.progress import Progress
 from rei_worker.pump import Pump
@@ -72,7 +71,6 @@ class Free:
 async def main() -> None:
     asked = config()
     logs.configure(level="INFO", log_format="json", component="worker")
-    _quiet_taskiq()
     settings = WorkerSettings.model_validate(
         {
             "database_url": asked["database_url"],

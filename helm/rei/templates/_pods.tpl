@@ -88,7 +88,22 @@ an upgrade has done it already, and a pod of an older version leaves a newer sch
     mountPath: /tmp
 {{- end -}}
 
-{{/* The catalogue, where it is given: `volumes` and `mounts` for bot and worker. */}}
+{{/* Levels that change at run time. The ConfigMap is not the release's and need not be there: so no
+upgrade undoes what somebody on call has set. */}}
+{{- define "rei.logLevels" -}}
+- name: log-levels
+  configMap:
+    name: {{ include "rei.fullname" . }}-log-levels
+    optional: true
+{{- end -}}
+
+{{- define "rei.logLevelsMount" -}}
+- name: log-levels
+  mountPath: /etc/rei-log-levels
+  readOnly: true
+{{- end -}}
+
+{{/* What bot and worker have in common: the catalogue, where it is given, levels, room to write. */}}
 {{- define "rei.volumes" -}}
 - name: tmp
   emptyDir:
@@ -98,6 +113,7 @@ an upgrade has done it already, and a pod of an older version leaves a newer sch
   configMap:
     name: {{ include "rei.fullname" . }}-catalog
 {{- end }}
+{{ include "rei.logLevels" . }}
 {{- end -}}
 
 {{- define "rei.mounts" -}}
@@ -108,6 +124,7 @@ an upgrade has done it already, and a pod of an older version leaves a newer sch
   mountPath: /etc/rei
   readOnly: true
 {{- end }}
+{{ include "rei.logLevelsMount" . }}
 {{- end -}}
 
 {{/* Does its loop turn (live), does it get work (ready)? A database that is away restarts nobody. */}}

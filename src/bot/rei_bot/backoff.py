@@ -16,7 +16,7 @@ from aiogram.exceptions import (
 
 from rei_bot.updates import is_outage
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 SECONDS_MIN = 1.0
 SECONDS_MAX = 60.0

@@ -28,7 +28,7 @@ from rei_bot.middlewares import Customer
 from rei_bot.services import Services
 from rei_core.texts import Texts
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 ALBUM_QUIET_SECONDS = 0.8
 RUSSIAN_CODES = ("ru", "be", "uk", "kk")

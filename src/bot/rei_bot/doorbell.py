@@ -19,7 +19,7 @@ from taskiq_redis import RedisStreamBroker
 from rei_bot.metrics import Metrics
 from rei_core.jobs.doorbell import STREAM, STREAM_LENGTH_MAX, TASK
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 RING_SECONDS_MAX = 0.25
 SILENT_SECONDS = 5.0

@@ -20,7 +20,7 @@ from rei_bot.metrics import Metrics
 from rei_core.db import Pool, answers
 from rei_core.errors import ConfigurationError
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 TICK_AGE_SECONDS_MAX = 150.0
 """The longest that a look at Telegram may take, and some."""

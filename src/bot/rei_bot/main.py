@@ -13,7 +13,7 @@ from rei_bot.metrics import Metrics
 from rei_bot.process import BotProcess
 from rei_bot.registration import webhook_of
 from rei_bot.services import Services
-from rei_core import logs
+from rei_core import log_levels, logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
@@ -46,6 +46,9 @@ async def main(settings: BotSettings) -> None:
     await require_schema(database_url)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            log_levels.followed(settings.log_levels_dir, process="bot", level=settings.log_level)
+        )
         pool = await create_pool(
             database_url,
             application="rei-bot",

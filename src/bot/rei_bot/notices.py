@@ -20,7 +20,7 @@ from rei_core.i18n import language_of
 from rei_core.texts import Texts
 from rei_core.users import queries as users
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 SECONDS_MAX = 5.0
 LANGUAGE_SECONDS_MAX = 1.0

@@ -27,7 +27,7 @@ from rei_bot.lanes import Lanes
 from rei_bot.metrics import Metrics
 from rei_bot.updates import Result
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 WINDOW = 100
 POLL_SECONDS = 25

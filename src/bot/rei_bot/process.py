@@ -34,7 +34,7 @@ from rei_core.errors import ConfigurationError
 from rei_core.process import cancel
 from rei_core.rates import SharedLimiter
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 25.0
 """As long as a handler may take; Kubernetes kills after 30 seconds by default."""

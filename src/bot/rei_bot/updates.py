@@ -46,7 +46,7 @@ from rei_core.process import cancel
 from rei_core.updates import queries
 from rei_core.updates.queries import Claim
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 ATTEMPTS_MAX = 5
 HANDLER_SECONDS_MAX = 25.0
@@ -113,7 +113,11 @@ class UpdateHandler:
             except Exception as error:  # the claim, or the last words about the update
                 _log_failure(error, attempt=None)
                 result = Result.FAILED
-        self._metrics.update(kind_of(update), result, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            log.debug(
+                "update ended", kind=kind_of(update), result=result, seconds=round(seconds, 3)
+            )
+        self._metrics.update(kind_of(update), result, seconds)
         return result
 
     async def _claim_and_run(self, update: Update) -> Result:

@@ -34,7 +34,7 @@ from rei_core.payments.model import PaymentStatus, Settlement
 from rei_core.payments.port import Notification, PaymentProvider
 from rei_core.payments.service import settle_by_provider_id
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the name of a header
 UPDATE_BYTES_MAX = 1024 * 1024
@@ -176,6 +176,7 @@ class YooKassaWebhook:
             provider_payment_id=notification.payment_id, notification=notification.event
         ):
             verdict = await self._settle(notification)
+            log.info("notification answered", outcome=verdict.outcome, settled=verdict.settled)
         self._metrics.notification(
             notification.event, verdict.outcome, time.monotonic() - started
         )  # fmt: skip

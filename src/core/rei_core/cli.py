@@ -15,6 +15,7 @@ from rei_core.commands.api import api
 from rei_core.commands.audit import audit_command
 from rei_core.commands.config import config
 from rei_core.commands.doctor import doctor
+from rei_core.commands.log_level import log_level
 from rei_core.commands.migrate import migrate_command
 from rei_core.commands.preflight import preflight
 from rei_core.commands.refund import refund
@@ -76,7 +77,9 @@ def rei() -> None:
     """
 
 
-for command in (api, audit_command, config, doctor, migrate_command, preflight, refund):
+for command in (
+    api, audit_command, config, doctor, log_level, migrate_command, preflight, refund,
+):  # fmt: skip
     rei.add_command(command)
 
 

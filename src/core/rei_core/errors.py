@@ -2,6 +2,7 @@
 
     ReiError
     ├── ConfigurationError        a setting is missing or makes no sense; says which and how to mend it
+    ├── LogLevelRefused           a log level, or whose it is, makes no sense
     ├── AmountError               a text that is no amount of money, or one out of bounds
     ├── PaymentProviderError      YooKassa
     │   ├── PaymentOutcomeUnknown     time-out, HTTP 5xx: repeat with the same idempotence key
@@ -36,6 +37,15 @@ class ConfigurationError(ReiError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{setting}: {problem}. {remedy}")
+
+
+class LogLevelRefused(ReiError):
+    """A log level, or whose it shall be, makes no sense."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+        super().__init__(f"log level: {name!r} {problem}")
 
 
 class AmountError(ReiError):

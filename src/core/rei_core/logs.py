@@ -31,6 +31,9 @@ MASK = "***"
 LEVELS = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
 LEVELS["exception"] = logging.ERROR
 DEPTH_MAX = 6
+NOISY = ("httpx", "httpcore", "aiohttp.access", "aiogram.event", "taskiq")
+"""They say nothing but warnings, unless named: a line for each HTTP request, update or ring tells
+nothing that our own lines do not tell."""
 
 
 def configure(
@@ -67,13 +70,19 @@ def configure(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level)
-    # One line per HTTP request at INFO says nothing that our own lines do not say.
-    for noisy in ("httpx", "httpcore", "aiohttp.access", "aiogram.event"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger().handlers = [handler]
+    set_levels(level, {})
     structlog.contextvars.bind_contextvars(component=component)
+
+
+def set_levels(level: str, of_loggers: Mapping[str, str]) -> None:
+    """How loud everything is, and the named loggers with those below them."""
+    root = logging.getLogger()
+    root.setLevel(level)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name, own in of_loggers.items():
+        logging.getLogger(name).setLevel(own)
 
 
 class Lines:

@@ -104,7 +104,24 @@ class CatalogSettings(BaseSettings):
     ] = None
 
 
-class CoreSettings(RedisSettings, CatalogSettings):
+class LogSettings(BaseSettings):
+    """What is logged, and how."""
+
+    model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much is logged")
+    ] = "INFO"
+    log_levels_dir: Annotated[
+        Path | None,
+        Field(description="Levels that change while it runs, a file for each (`rei log-level`)"),
+    ] = None
+    log_format: Annotated[
+        Literal["json", "console"], Field(description="json for collectors, console for people")
+    ] = "json"
+
+
+class CoreSettings(RedisSettings, CatalogSettings, LogSettings):
     """What every process needs."""
 
     model_config = SettingsConfigDict(env_prefix="REI_", frozen=True, extra="ignore")
@@ -114,12 +131,6 @@ class CoreSettings(RedisSettings, CatalogSettings):
         Field(min_length=1, description="PostgreSQL: postgresql://user:password@host/db"),
         AfterValidator(_database_address),
     ]
-    log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much is logged")
-    ] = "INFO"
-    log_format: Annotated[
-        Literal["json", "console"], Field(description="json for collectors, console for people")
-    ] = "json"
     database_pool_size_max: Annotated[
         int, Field(ge=2, le=200, description="Connections to PostgreSQL of one process")
     ] = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from rei_core import logs
+from rei_core import log_levels, logs
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
 from rei_core.payments.port import Receipt
@@ -27,6 +27,11 @@ async def main(settings: OperatorSettings) -> None:
     database_url = settings.database_url.get_secret_value()
     await require_schema(database_url)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            log_levels.followed(
+                settings.log_levels_dir, process="operator", level=settings.log_level
+            )
+        )
         pool = await create_pool(
             database_url,
             application="rei-operator",

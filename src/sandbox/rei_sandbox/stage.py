@@ -72,6 +72,7 @@ class Stage:
         """
         self.outside = outside or Outside()
         self.folder = folder
+        self.log_levels = folder.absolute() / "log-levels"
         self.postgres = Postgres(folder, durable=durable)
         self.redis = Redis(folder / "redis")
         self.mode = mode
@@ -217,6 +218,7 @@ class Stage:
             # A dead worker's job goes to another one while people are still watching.
             "REI_LEASE_SECONDS": "5",
             "REI_CIRCUIT_PROBE_SECONDS": "2",
+            "REI_LOG_LEVELS_DIR": str(self.log_levels),
         }
         settings |= _side(
             real=self.outside.telegram,

@@ -153,7 +153,9 @@ class JobRunner:
                 end = "not_written"
             seconds = time.monotonic() - started
             self._metrics.job_ended(end, seconds)
-            logger.info("job.ended", end=end, seconds=round(seconds, 3))
+            logger.info(
+                "job.ended", end=end, seconds=round(seconds, 3), transfer=_transfer(job, end)
+            )
 
     async def _attempt(self, lease: Lease) -> str:
         job = lease.job
@@ -199,7 +201,9 @@ class JobRunner:
             outcome = "cancelled"
             raise
         finally:
-            self._metrics.provider_call(outcome, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._metrics.provider_call(outcome, seconds)
+            logger.debug("provider.called", outcome=outcome, seconds=round(seconds, 3))
         return image
 
     async def _completed(self, job: Job, image: GeneratedImage) -> str:
@@ -297,3 +301,10 @@ class JobRunner:
         if opened:
             self._metrics.circuit_opened(error.code)
             logger.error("circuit.opened", code=error.code, detail=error.detail)
+
+
+def _transfer(job: Job, end: str) -> str | None:
+    """The row of the ledger that an end has written: kind, and what it refers to."""
+    if end == "completed":
+        return f"capture/job/{job.id}"
+    return f"release/job/{job.id}" if end.startswith("failed_") else None

@@ -8,7 +8,7 @@ from aiogram import Bot
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.utils.token import TokenValidationError
 
-from rei_core import logs
+from rei_core import log_levels, logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
@@ -23,11 +23,13 @@ from rei_worker.worker import Worker
 async def main(settings: WorkerSettings) -> None:
     """Run a worker until SIGTERM or SIGINT; a second signal ends it on the spot."""
     logs.configure(level=settings.log_level, log_format=settings.log_format, component="worker")
-    _quiet_taskiq()
     catalog = load_catalog(settings.catalog_file)
     database_url = settings.database_url.get_secret_value()
     await require_schema(database_url)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            log_levels.followed(settings.log_levels_dir, process="worker", level=settings.log_level)
+        )
         pool = await create_pool(
             database_url, application="rei-worker", size_max=settings.database_pool_size_max - 1
         )
@@ -67,10 +69,3 @@ def telegram_bot(settings: WorkerSettings) -> Bot:
         return Bot(settings.bot_token.get_secret_value(), session=StrictSession(api=api))
     except TokenValidationError:
         raise no_token() from None
-
-
-def _quiet_taskiq() -> None:
-    """A line for each ring, which starts nothing by itself, tells nobody anything."""
-    import logging  # noqa: PLC0415
-
-    logging.getLogger("taskiq").setLevel(logging.WARNING)

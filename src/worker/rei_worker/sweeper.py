@@ -113,7 +113,7 @@ class Sweeper:
             logger.warning("sweep.leases_lapsed", job_ids=lapsed[:20], jobs=len(lapsed))
         for job in ended:
             logger.warning("sweep.job_failed", job_id=job.id, user_id=job.user_id,
-                           code=job.error_code)  # fmt: skip
+                           code=job.error_code, transfer=f"release/job/{job.id}")  # fmt: skip
         return lapsed, ended
 
     async def _show(self, connection: Connection, ended: list[EndedJob]) -> None:

@@ -6,6 +6,7 @@ the refund of the first.
 
 from __future__ import annotations
 
+import structlog
 from aiogram import Bot, F, Router
 from aiogram.types import BufferedInputFile, CallbackQuery
 
@@ -23,6 +24,8 @@ from rei_core.jobs.model import Job, JobStatus
 from rei_core.jobs.read_queries import StoredOutput
 from rei_core.texts import Texts
 from rei_core.users.model import User
+
+log = structlog.get_logger(__name__)
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
@@ -70,6 +73,8 @@ async def cancel(
     if state is None:
         await out_of_date(callback, _)
         return
+    if ended is not None:
+        log.info("job cancelled", job_id=ended.id, transfer=f"release/job/{ended.id}")
     too_late = ended is None and state.job.status is JobStatus.PROCESSING
     await acknowledge(
         callback, _.plain("Too late: it is being drawn already.") if too_late else None

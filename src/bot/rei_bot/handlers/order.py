@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import structlog
 from aiogram import Bot, Router
 from aiogram.types import CallbackQuery
 
@@ -35,6 +36,8 @@ from rei_core.jobs import accept_queries, read_queries
 from rei_core.jobs.model import Acceptance, Order, Outcome
 from rei_core.texts import Texts
 from rei_core.users.model import User
+
+log = structlog.get_logger(__name__)
 
 RECENT_JOBS = 20
 """How far back a card looks for the job it became; a customer has far fewer unfinished ones."""
@@ -158,18 +161,21 @@ async def confirm(
         await out_of_date(callback, _)
         return
     if answer is not None and answer.job_id is not None:
-        await services.doorbell.ring(answer.job_id)
-        await acknowledge(callback)
-        await show_job(
-            bot,
-            services,
-            answer.job_id,
-            user_id=user.id,
-            chat_id=chat_id,
-            message_id=message_id,
-            _=_,
-        )
+        with structlog.contextvars.bound_contextvars(job_id=answer.job_id):
+            log.info("order taken", outcome=answer.outcome, transfer=f"hold/job/{answer.job_id}")
+            await services.doorbell.ring(answer.job_id)
+            await acknowledge(callback)
+            await show_job(
+                bot,
+                services,
+                answer.job_id,
+                user_id=user.id,
+                chat_id=chat_id,
+                message_id=message_id,
+                _=_,
+            )
         return
+    log.info("order refused", outcome="changed" if answer is None else answer.outcome)
     await acknowledge(callback)
     notice = _notice(answer, user, services, _, paused_model=paused_model)
     balance = user.balance_kopecks if answer is None else answer.balance_kopecks

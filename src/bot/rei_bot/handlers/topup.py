@@ -37,7 +37,7 @@ from rei_core.texts import Texts
 from rei_core.users import queries as users
 from rei_core.users.model import User
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def router() -> Router:

@@ -28,7 +28,7 @@ from sqlalchemy.util import await_only
 from rei_core.db.address import connect
 from rei_core.errors import ConfigurationError
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 REVISIONS = Path(__file__).parent / "revisions"
 LOCK_KEY = 0x7265695F6D696772  # "rei_migr": one migration at a time in a database

@@ -38,7 +38,7 @@ from rei_core.payments.port import PaymentProvider, RemoteRefund
 from rei_core.trail import queries as trail
 from rei_core.trail.model import Action, Actor, Word, new_operation_id
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 OPERATION_PREFIX = "yookassa/"
 """What the operation of a booked refund begins with; the refund's id there follows."""

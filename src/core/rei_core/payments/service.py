@@ -42,7 +42,7 @@ from rei_core.payments.port import PaymentProvider, Receipt, RemotePayment, Remo
 from rei_core.trail import queries as trail
 from rei_core.trail.model import Action, Actor, Word
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 METADATA_KEY = "rei_payment_id"
 """Our id travels in the provider's metadata, so that a payment finds its row even if the answer
@@ -321,17 +321,27 @@ async def _apply(pool: Pool, payment: Payment, remote: RemotePayment) -> Settlem
                 log.info(
                     "payment credited",
                     payment_id=str(payment.id),
+                    provider_payment_id=remote.id,
                     user_id=payment.user_id,
                     amount_kopecks=payment.amount_kopecks,
+                    transfer=f"topup/payment/{payment.id}",
                 )
                 return Settlement(credited, credited_now=True)
         elif remote.status == "canceled":
-            await queries.mark_canceled(
+            canceled = await queries.mark_canceled(
                 connection,
                 payment.id,
                 provider_payment_id=remote.id,
                 reason=remote.cancellation_reason,
             )
+            if canceled is not None:
+                log.info(
+                    "payment canceled",
+                    payment_id=str(payment.id),
+                    provider_payment_id=remote.id,
+                    user_id=payment.user_id,
+                    reason=remote.cancellation_reason,
+                )
         else:
             await queries.mark_pending(
                 connection,

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import httpx
 import stamina
+import structlog
 
 from rei_core.errors import (
     PaymentNotFound,
@@ -40,6 +41,8 @@ from rei_core.http import (
 from rei_core.logs import MASK
 from rei_core.payments import yookassa_wire as wire
 from rei_core.payments.port import Receipt, RemotePayment, RemoteRefund, RemoteStatus
+
+logger = structlog.get_logger(__name__)
 
 ANSWER_BYTES_MAX = 1024 * 1024
 """A page of a hundred payments takes about 200 KB."""
@@ -239,6 +242,7 @@ class YooKassaClient:
                     await response.aclose()
         except (TimeoutError, httpx.HTTPError, OSError) as error:
             raise PaymentOutcomeUnknown(f"{what}: {type(error).__name__}") from error
+        logger.debug("yookassa.answered", call=what, http_status=response.status_code)
         answer = object_of(body) if whole else None
         if response.status_code == httpx.codes.OK and answer is not None:
             return answer

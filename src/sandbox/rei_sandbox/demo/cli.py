@@ -148,6 +148,7 @@ def _stay(console: Console, stage: Stage) -> None:
     console.print(f"Metrics:    {stage.bot_metrics_url}  {stage.worker_metrics_url}")
     console.print(f"Database:   {stage.database_url}")
     console.print(f"Logs:       {stage.folder}")
+    console.print(f"Log level:  rei log-level --folder {stage.log_levels} bot=DEBUG   (no restart)")
     console.print("Ctrl-C ends everything.")
     while True:
         for program in stage.programs:
