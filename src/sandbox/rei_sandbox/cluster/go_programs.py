@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -118,6 +119,20 @@ HELM: Final = Module(
     source="helm.sh/helm/v4",
     version_variables=("helm.sh/helm/v4/internal/version.version",),
 )
+KEDA: Final = Module(
+    folder=CHECKOUT / "tools" / "keda",
+    packages={
+        "keda": "github.com/kedacore/keda/v2/cmd/operator",
+        "keda-adapter": "github.com/kedacore/keda/v2/cmd/adapter",
+    },
+    source="github.com/kedacore/keda/v2",
+    version_variables=("github.com/kedacore/keda/v2/version.Version",),
+)
+PROMETHEUS_ADAPTER: Final = Module(
+    folder=CHECKOUT / "tools" / "prometheus-adapter",
+    packages={"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},
+    source="sigs.k8s.io/prometheus-adapter",
+)
 
 
 def built(module: Module, programs: Sequence[str], *, say: Say) -> dict[str, Path]:
@@ -140,6 +155,22 @@ def built(module: Module, programs: Sequence[str], *, say: Say) -> dict[str, Pat
         os.utime(folder)  # what is used last is kept longest
         _forget_old_generations(module)
     return paths
+
+
+def source(module: Module, *, say: Say) -> Path:
+    """The folder with the sources of what the module is about, for what lies beside its Go code.
+
+    Raises `NoCluster`.
+    """
+    go = _find_go(module.go_version_min(), say=say)
+    command = [str(go.program), "mod", "download", "-json", module.source]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=BUILD_SECONDS_MAX,
+        cwd=module.folder, env=_environment(),
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise NoCluster(f"no sources of {module.source}: {done.stdout}{done.stderr}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def cache() -> Path:

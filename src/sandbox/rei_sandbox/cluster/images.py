@@ -6,7 +6,8 @@ from Debian's archive, whose signatures apt checks. Layers are kept, so a second
 
     localhost/rei-base:bookworm                       what all others stand on
     localhost/rei-{bot,worker,operator,sandbox}:dev   from Dockerfile
-    localhost/rei-pause:dev                           from tools/images/Dockerfile
+    localhost/rei-{pause,prometheus}:dev              from tools/images/Dockerfile
+    localhost/rei-{keda,prometheus-adapter}:dev       what go_programs builds
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Final
 
 from rei_sandbox.cluster.builds import Say, alone, run
 from rei_sandbox.cluster.errors import BuildFailed, NoCluster
-from rei_sandbox.cluster.go_programs import CHECKOUT
+from rei_sandbox.cluster.go_programs import CHECKOUT, KEDA, PROMETHEUS_ADAPTER, Module, built
 from rei_sandbox.services import tail
 
 SUITE: Final = "bookworm"
@@ -34,8 +35,10 @@ BASE_IMAGE: Final = f"localhost/rei-base:{SUITE}"
 BASE_PACKAGES: Final = ("ca-certificates", "python3", "tzdata")
 PATH_IN_IMAGES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PARTS: Final = ("bot", "worker", "operator", "sandbox")
-SERVICES: Final = ("pause",)
+SERVICES: Final = ("pause", "prometheus", "keda", "prometheus-adapter")
 """What a cluster needs beside Rei."""
+BUILT: Final = {"keda": KEDA, "prometheus-adapter": PROMETHEUS_ADAPTER}
+"""Those that hold nothing but a module's programs."""
 POSTGRESQL: Final = "postgresql-18"
 POSTGRESQL_SUITE: Final = "sid"
 """The only Debian that has the newest PostgreSQL; nothing but its sources is taken from there."""
@@ -74,6 +77,8 @@ class Images:
             for name in names:
                 if name in PARTS:
                     self._build(name, CHECKOUT, **self._postgresql(), **_labels())
+                elif name in BUILT:
+                    self._pack(name, BUILT[name])
                 else:
                     self._build(name, CHECKOUT / "tools" / "images")
 
@@ -126,6 +131,18 @@ class Images:
                 f"--volume={self._sources}:{SOURCES_IN_BUILDS}:ro",
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),
                 f"--target={name}", f"--tag={image_of(name)}", str(context),
+            ],
+        )  # fmt: skip
+
+    def _pack(self, name: str, module: Module) -> None:
+        programs = built(module, list(module.packages), say=self._say)
+        folder = next(iter(programs.values())).parent
+        self._run(
+            f"image {name}",
+            [
+                *self._command("build"), "--isolation=chroot", "--layers",
+                f"--file={CHECKOUT / 'tools' / 'images' / 'Programs.Dockerfile'}",
+                f"--tag={image_of(name)}", str(folder),
             ],
         )  # fmt: skip
 

@@ -26,12 +26,15 @@ class Kubectl:
     cache: Path
     """Of this cluster alone: another one, at the same port before, may have had other kinds."""
     namespace: str = "default"
+    """Empty: that of each object, where a manifest has several."""
 
     async def __call__(self, *words: str, stdin: str | None = None) -> str:
         """What it printed; raises `KubectlRefused`."""
-        options = (f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.cache}")
+        options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.cache}"]
+        if self.namespace:
+            options.append(f"--namespace={self.namespace}")
         process = await asyncio.create_subprocess_exec(
-            self.program, *options, f"--namespace={self.namespace}", *words,
+            self.program, *options, *words,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
