@@ -38,6 +38,10 @@ DATA: dict[str, str] = {
         INSERT INTO admin_requests (operation_id, admin_id, word, user_id, reason)
         VALUES ('bot-7-1', 7, 'ban', 2, 'spam');
     """,
+    "0004": """
+        INSERT INTO payments (id, user_id, amount_kopecks, request_key, chat_id)
+        VALUES (gen_random_uuid(), 1, 20000, 'k', 1);
+    """,
 }
 
 
