@@ -104,6 +104,7 @@ async def main() -> None:
         payments=cast("Any", None),
         doorbell=cast("Any", None),
         topup_terms=TopUpTerms(return_url="", description=""),
+        metrics=metrics,
     )
     dispatcher = build_dispatcher(services)
     dispatcher.message.register(ping, Command("ping"))
@@ -112,10 +113,13 @@ async def main() -> None:
         dispatcher=dispatcher,
         services=services,
         throttle=Throttle(cast("SharedLimiter", StubLimiter()), updates_per_minute_max=60),
-        metrics=metrics,
     )
     webhook = TelegramWebhook(
-        bot=bot, secret=SECRET, handle=updates.handle, gate=Gate(UPDATES_AT_ONCE_MAX)
+        bot=bot,
+        secret=SECRET,
+        handle=updates.handle,
+        metrics=metrics,
+        gate=Gate(UPDATES_AT_ONCE_MAX),
     )
     server = WebhookServer({PATH: webhook.take})
     await server.start("127.0.0.1", config()["port"])

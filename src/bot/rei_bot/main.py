@@ -22,9 +22,10 @@ from rei_core.payments.service import TopUpTerms
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.process import stop_on_signals
 from rei_core.rates import SharedLimiter
+from rei_core.reach import RedisPing
 from rei_core.settings import BotSettings, no_token
 from rei_core.texts import Texts
-from rei_telegram.session import BoundedSession
+from rei_telegram.session import BoundedSession, OnCall
 
 TELEGRAM_SECONDS_MAX = 10
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
@@ -60,13 +61,16 @@ async def main(settings: BotSettings) -> None:
             shop_id=settings.yookassa_shop_id,
             secret_key=settings.yookassa_secret_key.get_secret_value(),
             base_url=settings.yookassa_api_url,
+            on_call=metrics.yookassa.called,
         )
         stack.push_async_callback(payments.aclose)
         doorbell = TaskiqDoorbell(redis_url, metrics=metrics)
         stack.push_async_callback(doorbell.aclose)
         limiter = SharedLimiter(redis_url, name="rei-bot")
         stack.push_async_callback(limiter.aclose)
-        bot = telegram_bot(settings)
+        redis = RedisPing(redis_url)
+        stack.push_async_callback(redis.aclose)
+        bot = telegram_bot(settings, on_call=metrics.telegram.called)
         stack.push_async_callback(bot.session.close)
         services = Services(
             settings=settings,
@@ -75,17 +79,18 @@ async def main(settings: BotSettings) -> None:
             payments=payments,
             doorbell=doorbell,
             topup_terms=topup_terms(settings),
+            metrics=metrics,
         )
-        process = BotProcess(bot=bot, services=services, limiter=limiter, metrics=metrics)
+        process = BotProcess(bot=bot, services=services, limiter=limiter, redis=redis)
         stop_on_signals(process.stop)
         await process.run()
 
 
-def telegram_bot(settings: BotSettings) -> Bot:
+def telegram_bot(settings: BotSettings, *, on_call: OnCall | None = None) -> Bot:
     """aiogram's client for the Bot API that the settings name."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
     session = BoundedSession(
-        answer_bytes_max=ANSWER_BYTES_MAX, api=api, timeout=TELEGRAM_SECONDS_MAX
+        answer_bytes_max=ANSWER_BYTES_MAX, on_call=on_call, api=api, timeout=TELEGRAM_SECONDS_MAX
     )
     try:
         return Bot(settings.bot_token.get_secret_value(), session=session)

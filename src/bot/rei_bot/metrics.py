@@ -7,7 +7,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client import ProcessCollector as Process
 
 from rei_core.db import Pool
+from rei_core.jobs.model import Outcome
+from rei_core.metrics import DatabaseMetrics, RedisMetrics, YooKassaMetrics, tell_build
 from rei_core.process import watch_loop_lag
+from rei_telegram.calls import TelegramCalls
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
 EVENTS = (
@@ -25,6 +28,11 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         Process(registry=registry)
+        tell_build("bot", registry)
+        self.database = DatabaseMetrics("bot", registry)
+        self.redis = RedisMetrics("bot", registry)
+        self.yookassa = YooKassaMetrics("bot", registry)
+        self.telegram = TelegramCalls("bot", registry)
         self._updates = Counter(
             "rei_bot_updates_total", "Telegram updates by their end", ["kind", "outcome"],
             registry=registry,
@@ -55,12 +63,17 @@ class Metrics:
             "rei_bot_rings_total", "Accepted orders, by whether the doorbell could be rung",
             ["outcome"], registry=registry,
         )  # fmt: skip
-        self._connections = Gauge(
-            "rei_bot_database_connections", "Connections of the pool", ["state"],
+        self._orders = Counter(
+            "rei_bot_orders_total", "Orders, by what came of them", ["outcome"], registry=registry
+        )
+        self._waiting = Gauge(
+            "rei_bot_telegram_pending_updates", "Updates that wait at Telegram, as it says",
             registry=registry,
         )  # fmt: skip
-        self._connections_max = Gauge(
-            "rei_bot_database_connections_max", "The most there may be", registry=registry
+        self._webhook_error = Gauge(
+            "rei_bot_telegram_last_error_timestamp_seconds",
+            "When Telegram last failed to bring us an update, as it says; 0 if it never did",
+            registry=registry,
         )
         self._lag = Gauge(
             "rei_bot_event_loop_lag_seconds", "How late the loop wakes", registry=registry
@@ -84,16 +97,21 @@ class Metrics:
     def ring(self, outcome: str) -> None:
         self._rings.labels(outcome).inc()
 
+    def order(self, outcome: Outcome) -> None:
+        self._orders.labels(outcome.value).inc()
+
+    def waiting(self, updates: int, *, last_error: float) -> None:
+        """What Telegram says about the updates that it has for us."""
+        self._waiting.set(updates)
+        self._webhook_error.set(last_error)
+
     async def watch_loop(self) -> None:
         """Measure the event loop's lag until cancelled."""
         await watch_loop_lag(self._lag.set)
 
     def exposition(self, pool: Pool) -> bytes:
         """The text format, with the pool as it is now."""
-        idle = pool.get_idle_size()
-        self._connections.labels("idle").set(idle)
-        self._connections.labels("used").set(pool.get_size() - idle)
-        self._connections_max.set(pool.get_max_size())
+        self.database.look(pool)
         return generate_latest(self.registry)
 
 

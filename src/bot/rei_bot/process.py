@@ -17,10 +17,10 @@ from aiogram import Bot
 from rei_bot.backoff import until_done
 from rei_bot.dispatcher import build_dispatcher, publish_commands
 from rei_bot.http import Handler, StatusServer, WebhookServer
-from rei_bot.metrics import Metrics
 from rei_bot.polling import Poller
 from rei_bot.registration import PATH, register, webhook_of
 from rei_bot.services import Services
+from rei_bot.telegram_watch import watch_telegram
 from rei_bot.throttle import Throttle
 from rei_bot.updates import UpdateHandler
 from rei_bot.webhooks import (
@@ -30,9 +30,11 @@ from rei_bot.webhooks import (
     TelegramWebhook,
     YooKassaWebhook,
 )
+from rei_core.db import answers
 from rei_core.errors import ConfigurationError
 from rei_core.process import cancel
 from rei_core.rates import SharedLimiter
+from rei_core.reach import RedisPing, watch
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,7 @@ DRAIN_SECONDS = 25.0
 
 
 class BotProcess:
-    """One bot process. The caller owns the services, the bot and the limiter, and closes them."""
+    """One bot process. The caller owns what it is given, and closes it."""
 
     def __init__(
         self,
@@ -49,7 +51,7 @@ class BotProcess:
         bot: Bot,
         services: Services,
         limiter: SharedLimiter,
-        metrics: Metrics,
+        redis: RedisPing,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         """Raises `ConfigurationError` if the settings do not fit the mode."""
@@ -57,7 +59,8 @@ class BotProcess:
         self._settings = settings
         self._bot = bot
         self._pool = services.pool
-        self._metrics = metrics
+        self._redis = redis
+        self._metrics = services.metrics
         self._drain_seconds = drain_seconds
         self._stop = asyncio.Event()
         self._stop_by = float("inf")
@@ -71,7 +74,6 @@ class BotProcess:
             throttle=Throttle(
                 limiter, updates_per_minute_max=settings.updates_per_minute_max
             ),
-            metrics=metrics,
         )  # fmt: skip
         self._webhook = webhook_of(settings) if settings.mode == "webhook" else None
         self._poller = self._make_poller() if self._webhook is None else None
@@ -102,6 +104,7 @@ class BotProcess:
                 bot=self._bot,
                 secret=self._webhook.secret,
                 handle=self._updates.handle,
+                metrics=self._metrics,
                 gate=self._gates[0],
             ).take
         return WebhookServer(handlers)
@@ -133,6 +136,9 @@ class BotProcess:
         await self._listen()
         background = [
             _spawn(self._metrics.watch_loop(), "lag"),
+            _spawn(watch(self._database_answers, self._metrics.database.answered), "database"),
+            _spawn(watch(self._redis.answers, self._metrics.redis.answered), "redis"),
+            _spawn(watch_telegram(self._bot, self._metrics), "telegram"),
             _spawn(until_done("setMyCommands", lambda: publish_commands(self._bot)), "commands"),
         ]
         if self._webhook is not None:
@@ -148,6 +154,9 @@ class BotProcess:
             await self._webhooks.close()
             await self._status.close()
         log.info("bot stopped")
+
+    async def _database_answers(self) -> bool:
+        return await answers(self._pool)
 
     async def _listen(self) -> None:
         await self._webhooks.start(self._settings.host, self._settings.port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rei_bot.metrics import Metrics
 from rei_core.catalog import Catalog
 from rei_core.db import Pool
 from rei_core.jobs.doorbell import Doorbell
@@ -14,7 +15,7 @@ from rei_core.settings import BotSettings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The bot's outside: database, catalogue, payment provider, doorbell."""
+    """The bot's outside: database, catalogue, payment provider, doorbell, and who counts."""
 
     settings: BotSettings
     pool: Pool
@@ -22,3 +23,4 @@ class Services:
     payments: PaymentProvider
     doorbell: Doorbell
     topup_terms: TopUpTerms
+    metrics: Metrics

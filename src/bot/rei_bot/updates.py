@@ -37,7 +37,7 @@ from aiogram.exceptions import (
 from aiogram.types import Update
 from aiogram.types.update import UpdateTypeLookupError
 
-from rei_bot.metrics import Metrics, kind_of
+from rei_bot.metrics import kind_of
 from rei_bot.notices import Notices, sender_of
 from rei_bot.services import Services
 from rei_bot.throttle import Throttle, Verdict
@@ -91,7 +91,6 @@ class UpdateHandler:
         dispatcher: Dispatcher,
         services: Services,
         throttle: Throttle,
-        metrics: Metrics,
     ) -> None:
         self._bot = bot
         self._dispatcher = dispatcher
@@ -99,7 +98,7 @@ class UpdateHandler:
         self._support_contact = services.settings.support_contact
         self._throttle = throttle
         self._notices = Notices(bot, services.pool)
-        self._metrics = metrics
+        self._metrics = services.metrics
 
     async def handle(self, update: Update) -> Result:
         """Handle one update; raises nothing but `CancelledError`."""

@@ -23,7 +23,7 @@ from aiogram import Bot
 from aiogram.types import Update
 from aiohttp import web
 
-from rei_bot.metrics import Metrics
+from rei_bot.metrics import Metrics, kind_of
 from rei_bot.polling import problems
 from rei_bot.updates import DATABASE_SECONDS_MAX, Result
 from rei_core.db import Pool
@@ -61,9 +61,14 @@ class Gate:
         """Let nobody in any more."""
         self._closed = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a place."""
+        return not self._closed and self._inside < self._at_once_max
+
     async def pass_through(self, work: Callable[[], Awaitable[web.Response]]) -> web.Response:
         """Do `work`, or answer 503 if there is no place for it."""
-        if self._closed or self._inside >= self._at_once_max:
+        if not self.is_open:
             return answer(503, "stopping" if self._closed else "busy")
         self._inside += 1
         self._empty.clear()
@@ -88,11 +93,13 @@ class TelegramWebhook:
         bot: Bot,
         secret: str,
         handle: Callable[[Update], Awaitable[Result]],
+        metrics: Metrics,
         gate: Gate,
     ) -> None:
         self._bot = bot
         self._secret = secret.encode()
         self._handle = handle
+        self._metrics = metrics
         self._gate = gate
 
     async def take(self, request: web.Request) -> web.Response:
@@ -100,6 +107,7 @@ class TelegramWebhook:
         shown = request.headers.get(SECRET_HEADER, "").encode(errors="surrogateescape")
         if not hmac.compare_digest(shown, self._secret):
             log.warning("update with a wrong secret", peer=request.remote)
+            self._metrics.update("other", "unauthorized", 0)
             return answer(401, "wrong secret")
         body = await read_body(request, bytes_max=UPDATE_BYTES_MAX)
         try:
@@ -107,10 +115,14 @@ class TelegramWebhook:
         except pydantic.ValidationError as error:
             # No traceback: it would hold what the customer wrote.
             log.error("not an update", problems=problems(error))  # noqa: TRY400
+            self._metrics.update("other", "unreadable", 0)
             return answer(400, "not an update")
         if not 0 <= update.update_id <= UPDATE_ID_MAX:
             log.error("not an update", problems="update_id is out of range")
+            self._metrics.update("other", "unreadable", 0)
             return answer(400, "not an update")
+        if not self._gate.is_open:
+            self._metrics.update(kind_of(update), "turned_away", 0)
         return await self._gate.pass_through(lambda: self._work(update))
 
     async def _work(self, update: Update) -> web.Response:
@@ -158,6 +170,8 @@ class YooKassaWebhook:
             log.warning("not a notification", peer=request.remote)
             self._metrics.notification("other", "malformed", 0)
             return answer(400, "not a notification")
+        if not self._gate.is_open:
+            self._metrics.notification(notification.event, "turned_away", 0)
         return await self._gate.pass_through(lambda: self._work(notification))
 
     def _is_trusted(self, request: web.Request) -> bool:

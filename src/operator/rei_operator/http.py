@@ -79,6 +79,6 @@ class StatusServer:
     async def _exposition(self, request: web.Request) -> web.Response:
         del request
         return web.Response(
-            body=self._metrics.exposition(),
+            body=self._metrics.exposition(self._pool),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )

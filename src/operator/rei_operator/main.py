@@ -14,6 +14,7 @@ from rei_core.settings import OperatorSettings, YooKassaSettings
 from rei_core.texts import Texts
 from rei_operator.cluster import connect
 from rei_operator.failpoints import Failpoints
+from rei_operator.metrics import Metrics
 from rei_operator.operator import Operator
 
 STATEMENT_SECONDS_MAX = 3600.0
@@ -41,10 +42,12 @@ async def main(settings: OperatorSettings) -> None:
         stack.push_async_callback(close_pool, pool)
         cluster = await connect()
         stack.push_async_callback(cluster.aclose)
+        metrics = Metrics()
         provider = YooKassaClient(
             shop_id=settings.yookassa_shop_id,
             secret_key=settings.yookassa_secret_key.get_secret_value(),
             base_url=settings.yookassa_api_url,
+            on_call=metrics.yookassa.called,
         )
         stack.push_async_callback(provider.aclose)
         operator = Operator(
@@ -54,6 +57,7 @@ async def main(settings: OperatorSettings) -> None:
             provider=provider,
             receipt=receipt_of(settings),
             failpoints=failpoints,
+            metrics=metrics,
         )
         stop_on_signals(operator.stop)
         await operator.run()

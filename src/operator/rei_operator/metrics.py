@@ -7,21 +7,18 @@ a number that stands still is worse than one on a number that is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import ProcessCollector as Process
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
+from rei_core.db import Pool
 from rei_core.jobs.model import QueueState
 from rei_core.maintenance.runs.model import Run
+from rei_core.metrics import DatabaseMetrics, YooKassaMetrics, tell_build
 from rei_core.process import watch_loop_lag
+from rei_operator.figures import Books, Figures, book_figures, queue_figures
+from rei_operator.standing import Standing, Standings, Who
 
 SECONDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
-NAMES = ("kind", "namespace", "name")
-Who = tuple[str, str, str]
 
 
 class Metrics:
@@ -30,6 +27,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         Process(registry=registry)
+        tell_build("operator", registry)
+        self.database = DatabaseMetrics("operator", registry)
+        self.yookassa = YooKassaMetrics("operator", registry)
         self._runs = Counter(
             "rei_maintenance_runs_total", "Runs by kind and result", ["kind", "result"],
             registry=registry,
@@ -57,10 +57,11 @@ class Metrics:
         self._lag = Gauge(
             "rei_operator_event_loop_lag_seconds", "How late the loop wakes", registry=registry
         )
-        self._resources = _Resources()
-        self._queue = _Queue()
-        registry.register(self._resources)
-        registry.register(self._queue)
+        self._resources = Standings()
+        self._queue = Figures()
+        self._books = Figures()
+        for collector in (self._resources, self._queue, self._books):
+            registry.register(collector)
 
     def ran(self, run: Run, *, seconds: float) -> None:
         """A run has ended here."""
@@ -80,16 +81,9 @@ class Metrics:
     def reconciled(self, kind: str, outcome: str) -> None:
         self._reconciles.labels(kind, outcome).inc()
 
-    def tell(
-        self,
-        who: Who,
-        *,
-        last_success: float | None,
-        interval_seconds: float | None,
-        healthy: bool | None,
-    ) -> None:
+    def tell(self, who: Who, standing: Standing) -> None:
         """How a resource stands."""
-        self._resources.known[who] = _Standing(last_success, interval_seconds, healthy)
+        self._resources.known[who] = standing
 
     def forget(self, who: Who) -> None:
         """The resource is gone."""
@@ -97,65 +91,17 @@ class Metrics:
 
     def queue(self, queue: QueueState | None) -> None:
         """The queue as it was just counted; None if it cannot be."""
-        self._queue.latest = queue
+        self._queue.latest = () if queue is None else queue_figures(queue)
+
+    def books(self, books: Books | None) -> None:
+        """Money and what waits as they were just read; None if they cannot be."""
+        self._books.latest = () if books is None else book_figures(books)
 
     async def watch_loop(self) -> None:
         """Measure the event loop's lag until cancelled."""
         await watch_loop_lag(self._lag.set)
 
-    def exposition(self) -> bytes:
-        """The text format."""
+    def exposition(self, pool: Pool) -> bytes:
+        """The text format, with the pool as it is now."""
+        self.database.look(pool)
         return generate_latest(self.registry)
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    last_success: float | None
-    interval_seconds: float | None
-    healthy: bool | None
-
-
-class _Resources(Collector):
-    def __init__(self) -> None:
-        self.known: dict[Who, _Standing] = {}
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        success = GaugeMetricFamily(
-            "rei_maintenance_last_success_timestamp_seconds", "When it last succeeded", labels=NAMES
-        )
-        interval = GaugeMetricFamily(
-            "rei_maintenance_expected_interval_seconds", "Seconds between its runs", labels=NAMES
-        )
-        healthy = GaugeMetricFamily(
-            "rei_maintenance_healthy", "Is its condition true (1) or false (0)", labels=NAMES
-        )
-        for who, standing in self.known.items():
-            for family, value in (
-                (success, standing.last_success),
-                (interval, standing.interval_seconds),
-                (healthy, standing.healthy),
-            ):
-                if value is not None:
-                    family.add_metric(who, float(value))
-        yield from (success, interval, healthy)
-
-
-class _Queue(Collector):
-    def __init__(self) -> None:
-        self.latest: QueueState | None = None
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        queue = self.latest
-        if queue is None:
-            return
-        for name, text, value in (
-            ("rei_queue_queued", "Jobs that wait", queue.queued),
-            ("rei_queue_due", "Jobs that wait and could be worked on now", queue.due),
-            ("rei_queue_processing", "Jobs at work", queue.processing),
-            ("rei_queue_oldest_age_seconds", "Age of the job that waits longest",
-             queue.oldest_queued_seconds),
-            ("rei_queue_mean_seconds", "Mean time of the jobs of the last minutes",
-             queue.mean_seconds),
-        ):  # fmt: skip
-            if value is not None:
-                yield GaugeMetricFamily(name, text, value=float(value))

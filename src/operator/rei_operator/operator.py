@@ -16,9 +16,11 @@ from typing import Any
 import structlog
 from sqlalchemy.engine import make_url
 
-from rei_core.db import Pool
+from rei_core.db import Pool, answers
 from rei_core.payments.port import PaymentProvider, Receipt
+from rei_core.reach import watch
 from rei_core.settings import OperatorSettings
+from rei_operator.books_watch import BooksWatch
 from rei_operator.cluster import Cluster
 from rei_operator.deletion_costs import DeletionCosts
 from rei_operator.facts import FactFinder
@@ -57,12 +59,13 @@ class Operator:
         provider: PaymentProvider,
         receipt: Receipt | None,
         failpoints: Failpoints,
+        metrics: Metrics,
     ) -> None:
         database_url = settings.database_url.get_secret_value()
         self._settings = settings
         self._pool = pool
         self._cluster = cluster
-        self.metrics = Metrics()
+        self.metrics = metrics
         self._index = Index()
         self._stopping = asyncio.Event()
         instance = f"{socket.gethostname()}-{os.getpid()}"
@@ -124,6 +127,8 @@ class Operator:
             _spawn(self._janitor.run(period_seconds=period_seconds), "janitor"),
             _spawn(self._watch_when_possible(), "begin-watch"),
             _spawn(watch_queue(self._pool, self.metrics, period_seconds=queue_seconds), "queue"),
+            _spawn(BooksWatch(self._pool, self.metrics).run(), "books"),
+            _spawn(watch(self._database_answers, self.metrics.database.answered), "database"),
             _spawn(self.metrics.watch_loop(), "lag"),
         ]
         if settings.namespace and settings.worker_pods:
@@ -147,6 +152,9 @@ class Operator:
         log.info("operator.stopped")
         if died:
             raise WatchDied
+
+    async def _database_answers(self) -> bool:
+        return await answers(self._pool)
 
     async def _watch_when_possible(self) -> None:
         """kopf looks once for the kinds that there are, so it begins when all of them are."""

@@ -36,7 +36,7 @@ from rei_operator.cluster import Cluster, ClusterError, ObjectChanged, ObjectGon
 from rei_operator.conditions import put
 from rei_operator.facts import FactFinder
 from rei_operator.hands import Hands
-from rei_operator.index import Index
+from rei_operator.index import Index, owner_of
 from rei_operator.kinds import (
     adjustment,
     audits,
@@ -49,6 +49,7 @@ from rei_operator.kinds import (
 from rei_operator.metrics import Metrics
 from rei_operator.reading import read
 from rei_operator.reconciler import Key
+from rei_operator.standing import standing_of
 
 Json = dict[str, Any]
 
@@ -153,7 +154,7 @@ class Look:
                 elif isinstance(action, SetStatus):
                     await self._hands.set_status(raw, resource, action)
                     raw = self._index.get(key) or raw
-            self._measure(resource, actions, now)
+            self._measure(raw, resource, actions, now)
             sleeps = [action.until for action in actions if isinstance(action, Sleep)]
             if sleeps:
                 seconds = (min(sleeps) - now).total_seconds()
@@ -249,23 +250,15 @@ class Look:
         status = resource.status.model_copy(update={"conditions": conditions})
         await self._hands.set_status(raw, resource, SetStatus(status))
 
-    def _measure(self, resource: Resource, actions: Sequence[Action], now: datetime) -> None:
+    def _measure(
+        self, raw: Json, resource: Resource, actions: Sequence[Action], now: datetime
+    ) -> None:
         """Tell Prometheus how a resource stands, as its status says."""
         status = next(
             (action.status for action in actions if isinstance(action, SetStatus)), resource.status
         )
-        condition = status.condition(resource.condition_type)
-        healthy = None
-        if condition is not None and condition.status is not ConditionStatus.UNKNOWN:
-            healthy = condition.status is ConditionStatus.TRUE
-        success, interval = None, None
-        if isinstance(resource, Recurring):
-            last = getattr(status, "last_success_time", None)
-            success = None if last is None else last.timestamp()
-            interval = recurring.expected_interval_seconds(resource, now)
-        self._metrics.tell(
-            resource.key, last_success=success, interval_seconds=interval, healthy=healthy
-        )
+        standing = standing_of(resource, status, owner=owner_of(raw), now=now)
+        self._metrics.tell(resource.key, standing)
 
 
 def _teller(resource: Recurring) -> recurring.Teller:

@@ -108,6 +108,13 @@ def verdict(job: Job, error: Exception, *, base_seconds: float, jitter: float) -
     return Retry(delay, code, detail)
 
 
+def is_customers(error: Exception) -> bool:
+    """Whether a job failed by what the customer sent, so that nobody here has anything to mend."""
+    if isinstance(error, ImageProviderError):
+        return error.failure is FailureClass.USER_FAULT
+    return isinstance(error, inputs.InputLost | inputs.InputUnusable)
+
+
 class JobRunner:
     """Runs attempts. `on_end` is called after each write that may let others go on."""
 
@@ -184,25 +191,25 @@ class JobRunner:
     async def _call(self, request: ImageRequest) -> GeneratedImage:
         limit_seconds = self._settings.gemini_timeout_seconds + GRACE_SECONDS
         started = time.monotonic()
-        outcome = "unexpected"
+        outcome, failure = "unexpected", "other"
         try:
             async with asyncio.timeout(limit_seconds):
                 image = await self._provider.generate(request)
-            outcome = "ok"
+            outcome, failure = "ok", "none"
         except TimeoutError as error:
-            outcome = "timeout"
+            outcome, failure = "timeout", FailureClass.RETRY_LATER.value
             raise ImageProviderError(
                 FailureClass.RETRY_LATER, "timeout", f"no answer in {limit_seconds:g} s"
             ) from error
         except ImageProviderError as error:
-            outcome = error.code
+            outcome, failure = error.code, error.failure.value
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
         finally:
             seconds = time.monotonic() - started
-            self._metrics.provider_call(outcome, seconds)
+            self._metrics.provider_call(outcome, seconds, failure=failure)
             logger.debug("provider.called", outcome=outcome, seconds=round(seconds, 3))
         return image
 
@@ -218,6 +225,7 @@ class JobRunner:
         if not stored and not await self._stands(job, JobStatus.COMPLETED):
             logger.warning("job.result_came_too_late")
             return "lost"
+        self._metrics.order_ended("completed")
         self._on_end()
         self._progress.report(job, Stage.READY)
         return "completed"
@@ -248,6 +256,7 @@ class JobRunner:
         )
         if ended is None and not await self._stands(job, JobStatus.FAILED):
             return "lost"
+        self._metrics.order_ended("refused" if is_customers(error) else "failed")
         self._on_end()
         self._progress.report(replace(job, error_code=decision.code), Stage.FAILED)
         return f"failed_{decision.code}"

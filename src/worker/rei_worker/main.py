@@ -16,6 +16,8 @@ from rei_core.images.gemini import GeminiClient
 from rei_core.images.pacing import SharedRate
 from rei_core.process import stop_on_signals
 from rei_core.settings import WorkerSettings, no_token
+from rei_telegram.session import OnCall
+from rei_worker.metrics import Metrics
 from rei_worker.telegram_session import StrictSession
 from rei_worker.worker import Worker
 
@@ -42,7 +44,8 @@ async def main(settings: WorkerSettings) -> None:
             timeout_seconds=settings.gemini_timeout_seconds,
         )
         stack.push_async_callback(provider.aclose)
-        bot = telegram_bot(settings)
+        metrics = Metrics()
+        bot = telegram_bot(settings, on_call=metrics.telegram.called)
         stack.push_async_callback(bot.session.close)
         rate = SharedRate(
             settings.redis_url.get_secret_value(),
@@ -57,15 +60,17 @@ async def main(settings: WorkerSettings) -> None:
             provider=provider,
             rate=rate,
             catalog=catalog,
+            metrics=metrics,
         )
         stop_on_signals(worker.stop)
         await worker.run()
 
 
-def telegram_bot(settings: WorkerSettings) -> Bot:
+def telegram_bot(settings: WorkerSettings, *, on_call: OnCall | None = None) -> Bot:
     """aiogram's client for the Bot API that the settings name; raises `ConfigurationError`."""
     api = TelegramAPIServer.from_base(settings.telegram_api_url)
     try:
-        return Bot(settings.bot_token.get_secret_value(), session=StrictSession(api=api))
+        session = StrictSession(api=api, on_call=on_call)
+        return Bot(settings.bot_token.get_secret_value(), session=session)
     except TokenValidationError:
         raise no_token() from None

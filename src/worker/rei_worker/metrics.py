@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import ProcessCollector as Process
 
+from rei_core.db import Pool
+from rei_core.metrics import DatabaseMetrics, RedisMetrics, tell_build
 from rei_core.process import watch_loop_lag
+from rei_telegram.calls import TelegramCalls
 
+OrderEnd = Literal["completed", "refused", "failed"]
+"""`refused` is the customer's doing (a blocked prompt, a file that is no picture), `failed` ours or
+the provider's."""
 SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 
 
@@ -16,6 +24,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         Process(registry=registry)
+        tell_build("worker", registry)
+        self.database = DatabaseMetrics("worker", registry)
+        self.redis = RedisMetrics("worker", registry)
+        self.telegram = TelegramCalls("worker", registry)
         self._jobs = Counter(
             "rei_worker_jobs_total", "Attempts at jobs by their end", ["end"], registry=registry
         )
@@ -23,8 +35,12 @@ class Metrics:
             "rei_worker_job_seconds", "From claim to end", ["end"], buckets=SECONDS,
             registry=registry,
         )  # fmt: skip
+        self._orders = Counter(
+            "rei_worker_orders_ended_total", "Orders that ended here, by whose fault a failure is",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
         self._calls = Counter(
-            "rei_worker_provider_calls_total", "Calls of the image provider", ["outcome"],
+            "rei_worker_provider_calls_total", "Calls of the image provider", ["outcome", "failure"],
             registry=registry,
         )  # fmt: skip
         self._call_seconds = Histogram(
@@ -34,6 +50,10 @@ class Metrics:
         self._deliveries = Counter(
             "rei_worker_deliveries_total", "Attempts at deliveries", ["kind", "outcome"],
             registry=registry,
+        )  # fmt: skip
+        self._delivery_seconds = Histogram(
+            "rei_worker_delivery_seconds", "Time of an attempt at a delivery", ["kind"],
+            buckets=SECONDS, registry=registry,
         )  # fmt: skip
         self._circuits = Counter(
             "rei_worker_circuits_opened_total", "Circuits opened", ["code"], registry=registry
@@ -51,12 +71,16 @@ class Metrics:
         self._jobs.labels(end).inc()
         self._job_seconds.labels(end.split("_", maxsplit=1)[0]).observe(seconds)
 
-    def provider_call(self, outcome: str, seconds: float) -> None:
-        self._calls.labels(outcome).inc()
+    def order_ended(self, outcome: OrderEnd, orders: int = 1) -> None:
+        self._orders.labels(outcome).inc(orders)
+
+    def provider_call(self, outcome: str, seconds: float, *, failure: str = "none") -> None:
+        self._calls.labels(outcome, failure).inc()
         self._call_seconds.labels("ok" if outcome == "ok" else "failed").observe(seconds)
 
-    def delivery(self, kind: str, outcome: str) -> None:
+    def delivery(self, kind: str, outcome: str, seconds: float) -> None:
         self._deliveries.labels(kind, outcome).inc()
+        self._delivery_seconds.labels(kind).observe(seconds)
 
     def circuit_opened(self, code: str) -> None:
         self._circuits.labels(code).inc()
@@ -72,6 +96,7 @@ class Metrics:
         """Measure the event loop's lag until cancelled."""
         await watch_loop_lag(self._lag.set)
 
-    def exposition(self) -> bytes:
-        """The text format."""
+    def exposition(self, pool: Pool) -> bytes:
+        """The text format, with the pool as it is now."""
+        self.database.look(pool)
         return generate_latest(self.registry)

@@ -107,6 +107,7 @@ class Sweeper:
             self._metrics.swept("failed_lapsed", len(hopeless.ended))
             self._metrics.swept("failed_overdue", len(overdue.ended))
             self._metrics.swept("refused", len(hopeless.refused) + len(overdue.refused))
+            self._metrics.order_ended("failed", len(hopeless.ended) + len(overdue.ended))
             if not (len(back) == BATCH or hopeless.full or overdue.full):
                 break
         if lapsed:

@@ -21,7 +21,7 @@ from aiogram.methods.base import TelegramType
 
 from rei_core.http import without_secret
 from rei_core.logs import MASK
-from rei_telegram.session import BoundedSession
+from rei_telegram.session import BoundedSession, OnCall
 
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 """The message that was sent, or where a file lies: some kilobytes."""
@@ -30,8 +30,8 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 class StrictSession(BoundedSession):
     """Raises `TelegramAPIError` with words in it, or `ClientDecodeError`; returns no half answers."""
 
-    def __init__(self, *, api: TelegramAPIServer) -> None:
-        super().__init__(answer_bytes_max=ANSWER_BYTES_MAX, api=api)
+    def __init__(self, *, api: TelegramAPIServer, on_call: OnCall | None = None) -> None:
+        super().__init__(answer_bytes_max=ANSWER_BYTES_MAX, on_call=on_call, api=api)
 
     def check_response(
         self, bot: Bot, method: TelegramMethod[TelegramType], status_code: int, content: str

@@ -15,10 +15,11 @@ import structlog
 from aiogram import Bot
 
 from rei_core.catalog import Catalog
-from rei_core.db import Pool
+from rei_core.db import Pool, answers
 from rei_core.images.port import ImageProvider
 from rei_core.jobs.workers import worker_name
 from rei_core.process import cancel
+from rei_core.reach import RedisPing, watch
 from rei_core.settings import WorkerSettings
 from rei_worker.delivery.courier import Courier
 from rei_worker.delivery.loop import DeliveryLoop
@@ -56,11 +57,14 @@ class Worker:
         provider: ImageProvider,
         rate: SharedRate,
         catalog: Catalog,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         redis_url = settings.redis_url.get_secret_value()
         name = worker_name()
-        self.metrics = Metrics()
+        self._pool = pool
+        self._redis = RedisPing(redis_url)
+        self.metrics = metrics
         self._pace = TelegramPace(
             redis_url, messages_per_second_max=settings.telegram_messages_per_second_max
         )
@@ -126,6 +130,9 @@ class Worker:
         self._pump.nudge()
         self._deliveries.nudge()
 
+    async def _database_answers(self) -> bool:
+        return await answers(self._pool)
+
     async def run(self) -> None:
         """Work until `stop`, then drain."""
         await self._status.start()
@@ -135,6 +142,8 @@ class Worker:
             _spawn(self._deliveries.keep_leases(), "delivery-leases"),
             _spawn(self._sweeper.run(), "sweeper"),
             _spawn(self.metrics.watch_loop(), "lag"),
+            _spawn(watch(self._database_answers, self.metrics.database.answered), "database"),
+            _spawn(watch(self._redis.answers, self.metrics.redis.answered), "redis"),
         ]
         delivering = _spawn(self._deliveries.run(), "deliveries")
         logger.info("worker.started", concurrency=self._settings.concurrency)
@@ -151,6 +160,7 @@ class Worker:
             await asyncio.wait({ringing}, timeout=LOOP_STOP_SECONDS)
             await cancel(ringing, delivering, *background)
             await self._pace.aclose()
+            await self._redis.aclose()
             await self._status.close()
         logger.info("worker.stopped")
 

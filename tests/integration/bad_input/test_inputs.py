@@ -25,6 +25,7 @@ from rei_sandbox.app import Running, running
 from rei_sandbox.settings import SandboxSettings
 from rei_sandbox.telegram.params import Upload
 from rei_worker.inputs import FILE_BYTES_MAX
+from rei_worker.metrics import Metrics
 from rei_worker.telegram_session import StrictSession
 from rei_worker.worker import Worker
 
@@ -143,6 +144,7 @@ class Atelier:
             provider=provider,
             rate=FreeRate(),
             catalog=load_catalog(),
+            metrics=Metrics(),
         )
         job = await self.studio.order(
             user_id, inputs=tuple(InputRef(each, "image/png", 100) for each in file_ids)

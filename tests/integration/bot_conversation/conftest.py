@@ -22,6 +22,7 @@ from aiogram.types import CallbackQuery, Chat, InlineKeyboardMarkup, Message, Ph
 from aiogram.types import User as TelegramUser
 
 from rei_bot.dispatcher import build_dispatcher
+from rei_bot.metrics import Metrics
 from rei_bot.services import Services
 from rei_core.catalog import load_catalog
 from rei_core.db import Pool
@@ -262,6 +263,7 @@ class Conversation:
             payments=self.provider,
             doorbell=self.bell,
             topup_terms=TopUpTerms(return_url="https://t.me/rei", description="Top-up"),
+            metrics=Metrics(),
         )
         self.dispatcher = build_dispatcher(self.services, album_quiet_seconds=ALBUM_QUIET_SECONDS)
         self._updates = itertools.count(1)

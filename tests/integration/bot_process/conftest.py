@@ -33,6 +33,7 @@ from rei_core.ledger.service import adjust
 from rei_core.payments.port import PaymentProvider
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.rates import SharedLimiter
+from rei_core.reach import RedisPing
 from rei_core.settings import BotSettings
 from rei_core.users import queries as users
 from rei_sandbox.services import free_port
@@ -111,6 +112,12 @@ class Telegram:
                 "date": 1_800_000_000,
                 "chat": {"id": params["chat_id"], "type": "private"},
                 "text": params["text"],
+            }
+        if method == "getWebhookInfo":
+            return {
+                "url": "",
+                "has_custom_certificate": False,
+                "pending_update_count": len(self.waiting),
             }
         return True
 
@@ -392,19 +399,22 @@ class Stage:
                 command_timeout_seconds=STATEMENT_SECONDS_MAX,
             )
             stack.callback(pool.terminate)
-            bot = telegram_bot(settings)
+            metrics = Metrics()
+            bot = telegram_bot(settings, on_call=metrics.telegram.called)
             stack.push_async_callback(bot.session.close)
             client = YooKassaClient(
                 shop_id=settings.yookassa_shop_id,
                 secret_key=settings.yookassa_secret_key.get_secret_value(),
                 base_url=settings.yookassa_api_url,
+                on_call=metrics.yookassa.called,
             )
             stack.push_async_callback(client.aclose)
-            metrics = Metrics()
             doorbell = TaskiqDoorbell(redis_url, metrics=metrics)
             stack.push_async_callback(doorbell.aclose)
             limiter = SharedLimiter(redis_url, name="rei-bot")
             stack.push_async_callback(limiter.aclose)
+            redis = RedisPing(redis_url)
+            stack.push_async_callback(redis.aclose)
             services = Services(
                 settings=settings,
                 pool=pool,
@@ -412,12 +422,13 @@ class Stage:
                 payments=provider or client,
                 doorbell=doorbell,
                 topup_terms=topup_terms(settings),
+                metrics=metrics,
             )
             process = BotProcess(
                 bot=bot,
                 services=services,
                 limiter=limiter,
-                metrics=metrics,
+                redis=redis,
                 drain_seconds=drain_seconds,
             )
             http = await stack.enter_async_context(client_of(settings.port))

@@ -420,6 +420,10 @@ async def test_metrics_are_served(stage: Stage) -> None:
     for line in (
         'rei_bot_updates_total{kind="message",outcome="handled"} 1.0',
         'rei_bot_database_connections{state="idle"}',
+        "rei_bot_database_up 1.0",
+        "rei_bot_redis_up 1.0",
+        'rei_bot_telegram_calls_total{method="getWebhookInfo",outcome="ok"} 1.0',
+        'rei_bot_telegram_calls_total{method="sendMessage",outcome="ok"} 1.0',
         "rei_bot_event_loop_lag_seconds",
         "rei_bot_update_seconds_bucket",
     ):

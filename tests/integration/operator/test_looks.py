@@ -308,12 +308,12 @@ async def test_a_lost_status_is_told_again_from_the_runs(
 
 
 async def test_metrics_tell_runs_and_how_resources_stand(
-    cluster: Any, operator: Any, customer: int
+    cluster: Any, operator: Any, customer: int, pool: Pool
 ) -> None:
     one = operator()
     key = cluster.apply("LedgerAudit", "nightly", {"periodSeconds": 3600})
     await one.settle(key)
-    text = one.metrics.exposition().decode()
+    text = one.metrics.exposition(pool).decode()
     assert 'rei_maintenance_runs_total{kind="LedgerAudit",result="succeeded"} 1.0' in text
     labels = '{kind="LedgerAudit",name="nightly",namespace="rei"}'
     assert f"rei_maintenance_expected_interval_seconds{labels} 3600.0" in text
@@ -321,7 +321,7 @@ async def test_metrics_tell_runs_and_how_resources_stand(
     assert f"rei_maintenance_last_success_timestamp_seconds{labels}" in text
     one.index.drop(cluster.objects.pop(key))
     await one.settle(key)
-    assert labels not in one.metrics.exposition().decode()
+    assert labels not in one.metrics.exposition(pool).decode()
 
 
 async def test_a_database_that_refuses_is_told_and_tried_again(

@@ -14,7 +14,9 @@ from rei_core.db import Connection, Pool
 from rei_core.errors import ConfigurationError
 from rei_core.jobs.model import QueueState
 from rei_core.jobs.read_queries import queue_state
+from rei_core.ledger.service import adjust
 from rei_operator import queue_watch
+from rei_operator.books_watch import BooksWatch
 from rei_operator.http import TICK_AGE_SECONDS_MAX, StatusServer
 from rei_operator.metrics import Metrics
 from rei_operator.queue_watch import watch_queue
@@ -44,7 +46,15 @@ async def with_user(pool: Pool) -> Pool:
 async def test_an_empty_queue_has_no_mean_and_no_age(pool: Pool) -> None:
     async with pool.acquire() as connection:
         assert await queue_state(connection) == QueueState(
-            queued=0, due=0, processing=0, oldest_queued_seconds=0.0, mean_seconds=None
+            queued=0,
+            due=0,
+            retrying=0,
+            processing=0,
+            lapsed=0,
+            oldest_queued_seconds=0.0,
+            oldest_at_work_seconds=0.0,
+            mean_seconds=None,
+            held_kopecks=0,
         )
 
 
@@ -88,10 +98,57 @@ async def test_without_the_database_the_queue_is_absent_rather_than_old(database
     task = asyncio.create_task(watch_queue(pool, metrics, period_seconds=0.01))
     try:
         async with asyncio.timeout(60):
-            while b"rei_queue_queued" not in metrics.exposition():  # noqa: ASYNC110 - only a look tells
+            while b"rei_queue_queued" not in metrics.exposition(pool):  # noqa: ASYNC110 - only a look tells
                 await asyncio.sleep(0.01)
             await pool.close()
-            while b"rei_queue_queued" in metrics.exposition():  # noqa: ASYNC110 - only a look tells
+            while b"rei_queue_queued" in metrics.exposition(pool):  # noqa: ASYNC110 - only a look tells
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+
+
+async def test_lapsed_leases_and_further_attempts_are_counted(with_user: Pool) -> None:
+    await add_job(with_user, "at-work", "processing", 300, 20, 0)
+    await add_job(with_user, "lapsed", "processing", 300, 200, 0)
+    await add_job(with_user, "again", "queued", 10, 0, 0)
+    await add_job(with_user, "new", "queued", 10, 0, 0)
+    await with_user.execute(
+        """
+        UPDATE jobs SET lease_until = now() + CASE idempotency_key
+            WHEN 'at-work' THEN interval '1 hour' ELSE interval '-1 second' END
+        WHERE status = 'processing'
+        """
+    )
+    await with_user.execute("UPDATE jobs SET attempt = 1 WHERE idempotency_key = 'again'")
+    async with with_user.acquire() as connection:
+        queue = await queue_state(connection)
+    assert (queue.lapsed, queue.retrying, queue.held_kopecks) == (1, 1, 4)
+    assert queue.oldest_at_work_seconds == pytest.approx(200, abs=30)
+
+
+async def test_money_and_what_waits_are_told_and_absent_without_the_database(
+    database_url: str,
+) -> None:
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
+    await pool.execute("INSERT INTO users (id, first_name) VALUES (7, 'A')")
+    await pool.execute("INSERT INTO balances (user_id) VALUES (7)")
+    await pool.execute(
+        "INSERT INTO circuits (name, opened_at, reason) VALUES ('provider', now(), 'r')"
+    )
+    async with pool.acquire() as connection:
+        await adjust(connection, user_id=7, change_kopecks=500, operation_id="op", reason="a gift")
+    metrics = Metrics()
+    task = asyncio.create_task(BooksWatch(pool, metrics).run(period_seconds=0.01))
+    told = b'rei_ledger_transferred_kopecks_total{kind="adjustment_credit"} 500.0'
+    try:
+        async with asyncio.timeout(60):
+            while told not in metrics.exposition(pool):  # noqa: ASYNC110 - only a look tells
+                await asyncio.sleep(0.01)
+            text = metrics.exposition(pool)
+            assert b'rei_orders_paused{circuit="provider",reason="r"} 1.0' in text
+            assert b'rei_ledger_transfers_total{kind="capture"} 0.0' in text
+            await pool.close()
+            while told in metrics.exposition(pool):  # noqa: ASYNC110 - only a look tells
                 await asyncio.sleep(0.01)
     finally:
         task.cancel()

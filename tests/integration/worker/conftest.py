@@ -219,6 +219,7 @@ class Studio:
             provider=provider,
             rate=rate,
             catalog=load_catalog(),
+            metrics=Metrics(),
         )
 
     @asynccontextmanager

@@ -46,7 +46,7 @@ async def test_health_and_metrics_are_served(studio: Studio) -> None:
         _, text = await get(port, "metrics")
     assert 'rei_worker_jobs_total{end="completed"} 1.0' in text
     assert 'rei_worker_deliveries_total{kind="result",outcome="delivered"} 1.0' in text
-    assert 'rei_worker_provider_calls_total{outcome="ok"} 1.0' in text
+    assert 'rei_worker_provider_calls_total{failure="none",outcome="ok"} 1.0' in text
     assert "rei_worker_slots 4.0" in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -113,6 +114,62 @@ def always(status: int, body: Any) -> Handler:
 
 def refusal(code: str, description: str = "no") -> Json:
     return {"type": "error", "id": "1", "code": code, "description": description}
+
+
+# --- what is counted ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("handler", "outcomes"),
+    [
+        (always(200, PAYMENT), ["ok"]),
+        (always(404, refusal("not_found")), ["not_found"]),
+        (always(401, refusal("invalid_credentials")), ["unauthorized"]),
+        (always(400, refusal("invalid_request")), ["rejected"]),
+        (always(503, b"<html>"), ["unknown", "unknown", "unknown"]),
+    ],
+)
+async def test_every_exchange_is_told_by_its_end(handler: Handler, outcomes: list[str]) -> None:
+    """A read that is repeated is several calls to YooKassa."""
+    told: list[tuple[str, str]] = []
+    client = YooKassaClient(
+        shop_id="100500",
+        secret_key=SECRET,
+        base_url="http://yookassa.test/v3",
+        transport=httpx.MockTransport(handler),
+        on_call=lambda operation, outcome, seconds: told.append((operation, outcome)),
+    )
+    try:
+        with contextlib.suppress(PaymentProviderError):
+            await client.get(PAYMENT_ID)
+    finally:
+        await client.aclose()
+    assert told == [("get_payment", outcome) for outcome in outcomes]
+
+
+async def test_every_operation_has_its_own_name() -> None:
+    told: list[str] = []
+    client = YooKassaClient(
+        shop_id="100500",
+        secret_key=SECRET,
+        base_url="http://yookassa.test/v3",
+        transport=httpx.MockTransport(always(404, refusal("not_found"))),
+        on_call=lambda operation, outcome, seconds: told.append(operation),
+    )
+
+    async def refunds(client: YooKassaClient) -> list[RemoteRefund]:
+        return [refund async for refund in client.list_refunds(created_since=SINCE)]
+
+    try:
+        for call in (*CHANGES.values(), *READS.values(), refunds):
+            with pytest.raises(PaymentProviderError):
+                await call(client)
+    finally:
+        await client.aclose()
+    assert told == [
+        "create_payment", "create_refund", "cancel_payment",
+        "get_payment", "get_refund", "list_payments", "get_me", "list_refunds",
+    ]  # fmt: skip
 
 
 # --- what is sent ---------------------------------------------------------------------------------

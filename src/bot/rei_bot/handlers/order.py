@@ -160,6 +160,8 @@ async def confirm(
     if draft is None:
         await out_of_date(callback, _)
         return
+    if answer is not None:
+        services.metrics.order(answer.outcome)
     if answer is not None and answer.job_id is not None:
         with structlog.contextvars.bound_contextvars(job_id=answer.job_id):
             log.info("order taken", outcome=answer.outcome, transfer=f"hold/job/{answer.job_id}")

@@ -122,11 +122,16 @@ class QueueState:
     """The queue in numbers, from PostgreSQL. Ages and durations in seconds.
 
     `due` of the queued jobs could be worked on now: the others wait for their next attempt, or for a
-    provider that is down.
+    provider that is down; `retrying` of them have been tried before. The lease of `lapsed` jobs at
+    work is over: their worker is dead, or frozen. `held_kopecks` is the price of all of them.
     """
 
     queued: int
     due: int
+    retrying: int
     processing: int
+    lapsed: int
     oldest_queued_seconds: float
+    oldest_at_work_seconds: float
     mean_seconds: float | None
+    held_kopecks: int

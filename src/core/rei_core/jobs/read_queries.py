@@ -66,11 +66,16 @@ WITH paused AS MATERIALIZED (
            count(*) FILTER (WHERE run_after <= now() AND NOT EXISTS (
                SELECT FROM paused WHERE name = 'provider' OR name = 'model:' || jobs.model
            )) AS due,
-           extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds
+           count(*) FILTER (WHERE attempt > 0) AS retrying,
+           extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds,
+           coalesce(sum(price_kopecks), 0)::bigint AS kopecks
     FROM jobs
     WHERE status = 'queued'
 ), at_work AS (
-    SELECT count(*) AS jobs
+    SELECT count(*) AS jobs,
+           count(*) FILTER (WHERE lease_until < now()) AS lapsed,
+           extract(epoch FROM now() - min(started_at))::float8 AS oldest_seconds,
+           coalesce(sum(price_kopecks), 0)::bigint AS kopecks
     FROM jobs
     WHERE status = 'processing'
 ), recent AS (
@@ -81,8 +86,12 @@ WITH paused AS MATERIALIZED (
     ORDER BY finished_at DESC
     LIMIT $2
 )
-SELECT waiting.jobs AS queued, waiting.due, coalesce(waiting.oldest_seconds, 0) AS oldest_queued_seconds,
-       at_work.jobs AS processing, (SELECT avg(seconds) FROM recent) AS mean_seconds
+SELECT waiting.jobs AS queued, waiting.due, waiting.retrying,
+       coalesce(waiting.oldest_seconds, 0) AS oldest_queued_seconds,
+       at_work.jobs AS processing, at_work.lapsed,
+       coalesce(at_work.oldest_seconds, 0) AS oldest_at_work_seconds,
+       (SELECT avg(seconds) FROM recent) AS mean_seconds,
+       waiting.kopecks + at_work.kopecks AS held_kopecks
 FROM waiting, at_work
 """
 

@@ -14,6 +14,7 @@ it blocks, knows no time-out and keeps the shop's secret in a class (docs/adr/00
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -53,6 +54,8 @@ PAGES_MAX = 10_000
 KEY_LENGTH_MAX = 64
 
 Remote = TypeVar("Remote", RemotePayment, RemoteRefund)
+OnCall = Callable[[str, str, float], None]
+"""Told each call's operation, outcome and seconds."""
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
 
 
@@ -67,10 +70,12 @@ class YooKassaClient:
         base_url: str,
         timeout_seconds: float = 15,
         transport: httpx.AsyncBaseTransport | None = None,
+        on_call: OnCall | None = None,
     ) -> None:
         self._secret_key = secret_key
         self._base_url = checked_url(base_url, setting="YOOKASSA_API_URL")
         self._timeout_seconds = timeout_seconds
+        self._on_call = on_call
         self._http = httpx.AsyncClient(
             auth=(shop_id, secret_key),
             headers={"accept-encoding": ACCEPT_ENCODING},
@@ -96,18 +101,24 @@ class YooKassaClient:
             metadata=metadata,
             receipt=receipt,
         )
-        payment = wire.payment_of(await self._change("/payments", body, key=idempotence_key))
+        payment = wire.payment_of(
+            await self._change("create_payment", "/payments", body, key=idempotence_key)
+        )
         _expect(payment.amount_kopecks == amount_kopecks, "the payment created has another amount")
         return payment
 
     async def get(self, payment_id: str) -> RemotePayment:
-        payment = wire.payment_of(await self._read(f"/payments/{_checked_id(payment_id)}"))
+        payment = wire.payment_of(
+            await self._read("get_payment", f"/payments/{_checked_id(payment_id)}")
+        )
         _expect(payment.id == payment_id, "the answer is about another payment")
         return payment
 
     async def cancel(self, payment_id: str, *, idempotence_key: str) -> RemotePayment:
         path = f"/payments/{_checked_id(payment_id)}/cancel"
-        payment = wire.payment_of(await self._change(path, b"{}", key=idempotence_key))
+        payment = wire.payment_of(
+            await self._change("cancel_payment", path, b"{}", key=idempotence_key)
+        )
         _expect(payment.id == payment_id, "the answer is about another payment")
         return payment
 
@@ -126,13 +137,17 @@ class YooKassaClient:
             description=description,
             receipt=receipt,
         )
-        refund = wire.refund_of(await self._change("/refunds", body, key=idempotence_key))
+        refund = wire.refund_of(
+            await self._change("create_refund", "/refunds", body, key=idempotence_key)
+        )
         asked, made = (payment_id, amount_kopecks), (refund.payment_id, refund.amount_kopecks)
         _expect(made == asked, "the answer is about another refund")
         return refund
 
     async def get_refund(self, refund_id: str) -> RemoteRefund:
-        refund = wire.refund_of(await self._read(f"/refunds/{_checked_id(refund_id)}"))
+        refund = wire.refund_of(
+            await self._read("get_refund", f"/refunds/{_checked_id(refund_id)}")
+        )
         _expect(refund.id == refund_id, "the answer is about another refund")
         return refund
 
@@ -166,7 +181,7 @@ class YooKassaClient:
 
     async def check_credentials(self) -> str:
         """Return the shop's account id, or raise."""
-        account_id = text_of((await self._read("/me")).get("account_id"))
+        account_id = text_of((await self._read("get_me", "/me")).get("account_id"))
         _expect(account_id != "", "the answer holds no account id")
         return account_id[:64]
 
@@ -181,7 +196,7 @@ class YooKassaClient:
         query = {"limit": str(PAGE_SIZE), **query}
         unreadable = 0
         for _ in range(PAGES_MAX):
-            page = await self._read(path, query)
+            page = await self._read(f"list_{what}", path, query)
             for item in list_of(page.get("items")):
                 try:
                     one = read(item)
@@ -196,16 +211,16 @@ class YooKassaClient:
         _expect(not cursor, f"the list of {what} does not end")
         _expect(unreadable == 0, f"{unreadable} {what} of the list cannot be read")
 
-    async def _change(self, path: str, body: bytes, *, key: str) -> Json:
+    async def _change(self, operation: str, path: str, body: bytes, *, key: str) -> Json:
         if not key or len(key) > KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
             raise PaymentRejected("not sent: no idempotence key", code="invalid_request")
         headers = {"Idempotence-Key": key, "Content-Type": "application/json"}
         request = self._http.build_request(
             "POST", self._base_url + path, content=body, headers=headers
         )
-        return await self._exchange(request, seconds_max=self._timeout_seconds)
+        return await self._measured(operation, request, seconds_max=self._timeout_seconds)
 
-    async def _read(self, path: str, query: dict[str, str] | None = None) -> Json:
+    async def _read(self, operation: str, path: str, query: dict[str, str] | None = None) -> Json:
         """The answer to a GET, which may be repeated: it changes nothing."""
         attempts = stamina.retry_context(
             on=PaymentOutcomeUnknown,
@@ -223,12 +238,26 @@ class YooKassaClient:
                             "GET", self._base_url + path, params=query
                         )
                         # Half of the time, so that a call that hangs can be repeated once.
-                        return await self._exchange(request, seconds_max=self._timeout_seconds / 2)
+                        seconds_max = self._timeout_seconds / 2
+                        return await self._measured(operation, request, seconds_max=seconds_max)
         except TimeoutError as error:
             raise PaymentOutcomeUnknown(
                 f"GET {path}: no answer in {self._timeout_seconds:g} s"
             ) from error
         raise AssertionError("stamina returns or raises")
+
+    async def _measured(
+        self, operation: str, request: httpx.Request, *, seconds_max: float
+    ) -> Json:
+        began, outcome = time.monotonic(), "ok"
+        try:
+            return await self._exchange(request, seconds_max=seconds_max)
+        except BaseException as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            if self._on_call is not None:
+                self._on_call(operation, outcome, time.monotonic() - began)
 
     async def _exchange(self, request: httpx.Request, *, seconds_max: float) -> Json:
         """The JSON of an answer with HTTP 200; raises for every other one."""
@@ -256,6 +285,16 @@ class YooKassaClient:
         if 400 <= status < 500 and status not in (408, 429) and code:
             kind = PaymentNotFound if status == httpx.codes.NOT_FOUND else PaymentRejected
         return kind(text.removesuffix(" : "), http_status=status, code=code)
+
+
+def outcome_of(error: BaseException) -> str:
+    """How a call that raised has ended, as a metric's label."""
+    match error:
+        case PaymentNotFound():
+            return "not_found"
+        case PaymentRejected():
+            return "unauthorized" if error.http_status in {401, 403} else "rejected"
+    return "unknown"
 
 
 def _expect(true: bool, otherwise: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from uuid import UUID
 
@@ -80,6 +81,7 @@ class Courier:
             user_id=delivery.user_id,
             **{_ref_name(delivery): delivery.ref_id},
         ):
+            began = time.monotonic()
             try:
                 outcome = await self._deliver(delivery, is_ours)
             except LeaseOver:
@@ -88,7 +90,7 @@ class Courier:
                 outcome = await self._give_up(delivery, str(error))
             except Exception as error:
                 outcome = await self._failed(delivery, error)
-            self._metrics.delivery(delivery.kind.value, outcome)
+            self._metrics.delivery(delivery.kind.value, outcome, time.monotonic() - began)
             logger.info("delivery.attempted", kind=delivery.kind.value, outcome=outcome)
 
     async def _deliver(self, delivery: Delivery, is_ours: Callable[[], bool]) -> str:
