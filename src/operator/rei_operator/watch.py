@@ -73,6 +73,8 @@ class Watch(threading.Thread):
         where: Any = (
             {"clusterwide": True} if self._namespace is None else {"namespaces": [self._namespace]}
         )
+        # Said, or kopf would look for the user's name, and a container's user has none.
+        where["identity"] = "rei-operator"
         try:
             await kopf.operator(
                 registry=self._registry(),

@@ -6,7 +6,8 @@ from Debian's archive, whose signatures apt checks. Layers are kept, so a second
 
     localhost/rei-base:bookworm                       what all others stand on
     localhost/rei-{bot,worker,operator,sandbox}:dev   from Dockerfile
-    localhost/rei-{pause,prometheus}:dev              from tools/images/Dockerfile
+    localhost/rei-{pause,postgres,redis,prometheus}:dev
+                                                      from tools/images/Dockerfile
     localhost/rei-{keda,prometheus-adapter}:dev       what go_programs builds
 """
 
@@ -20,7 +21,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -35,7 +36,7 @@ BASE_IMAGE: Final = f"localhost/rei-base:{SUITE}"
 BASE_PACKAGES: Final = ("ca-certificates", "python3", "tzdata")
 PATH_IN_IMAGES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PARTS: Final = ("bot", "worker", "operator", "sandbox")
-SERVICES: Final = ("pause", "prometheus", "keda", "prometheus-adapter")
+SERVICES: Final = ("pause", "postgres", "redis", "prometheus", "keda", "prometheus-adapter")
 """What a cluster needs beside Rei."""
 BUILT: Final = {"keda": KEDA, "prometheus-adapter": PROMETHEUS_ADAPTER}
 """Those that hold nothing but a module's programs."""
@@ -76,7 +77,14 @@ class Images:
             self._need_base()
             for name in names:
                 if name in PARTS:
-                    self._build(name, CHECKOUT, **self._postgresql(), **_labels())
+                    # The certificates of this machine: between it and a package index may be a proxy.
+                    self._build(
+                        name, CHECKOUT, **self._postgresql(), **_labels(),
+                        volumes=(
+                            f"{CERTIFICATES}:{CERTIFICATES}:ro",
+                            f"{self._sources}:{SOURCES_IN_BUILDS}:ro",
+                        ),
+                    )  # fmt: skip
                 elif name in BUILT:
                     self._pack(name, BUILT[name])
                 else:
@@ -120,15 +128,15 @@ class Images:
         finally:
             self._buildah("rm", container)
 
-    def _build(self, name: str, context: Path, **arguments: str) -> None:
+    def _build(
+        self, name: str, context: Path, *, volumes: Sequence[str] = (), **arguments: str
+    ) -> None:
         arguments = {"BASE": BASE_IMAGE, **arguments}
         self._run(
             f"image {name}",
             [
                 *self._command("build"), "--pull-never", "--isolation=chroot", "--layers",
-                # Those of this machine: between it and a package index there may be a proxy.
-                f"--volume={CERTIFICATES}:{CERTIFICATES}:ro",
-                f"--volume={self._sources}:{SOURCES_IN_BUILDS}:ro",
+                *(f"--volume={volume}" for volume in volumes),
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),
                 f"--target={name}", f"--tag={image_of(name)}", str(context),
             ],
