@@ -6,9 +6,11 @@ why, a failure under CI=true. Programs and images are built once for a machine.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -16,16 +18,42 @@ from typing import NoReturn
 import pytest
 
 from rei_sandbox.cluster.errors import NoCluster
-from rei_sandbox.cluster.images import PARTS, Images
+from rei_sandbox.cluster.images import NEXT, PARTS, Images
 from rei_sandbox.cluster.kubeconfig import Cluster
 from rei_sandbox.cluster.node import Node, obtain, run
+from rei_sandbox.cluster.programs import obtain_helm
+from rei_sandbox.cluster.shared import GIVEN
+from rei_sandbox.cluster.shared import cluster as given_cluster
+
+from .release import Release
+
+NEEDED = ("pause", *PARTS, "postgres", "redis", *NEXT)
+"""The images of a node that tests are run on."""
+
+
+ORDER = (
+    # First those that start a node themselves: there is room for one on a machine.
+    "test_images", "test_leftovers", "test_node", "test_release", "test_kills", "test_upgrades",
+    "test_scaling", "test_uninstall",
+)  # fmt: skip
+
+
+def _turn(item: pytest.Item) -> int:
+    return ORDER.index(item.path.stem) if item.path.stem in ORDER else -1
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The time limit is the tests' alone: what they stand on may have to be built first."""
     here = Path(__file__).parent
-    # First those that start a node themselves: there is room for one on a machine.
-    items.sort(key=lambda item: "node" in getattr(item, "fixturenames", ()))
+    items.sort(key=_turn)
+    if os.environ.get(GIVEN):
+        # Only a node of our own is ours to restart, and its images are those that we build.
+        ours = [item for item in items if "node" in _fixtures(item) or _turn(item) < 2]
+        items[:] = [item for item in items if item not in ours]
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.e2e)
@@ -63,22 +91,52 @@ def images(store: Images) -> Images:
 
 @pytest.fixture(scope="session")
 def node(store: Images, say: Callable[[str], None]) -> Iterator[Node]:
-    """A Kubernetes with one node that has the worker's image; everybody's."""
+    """A Kubernetes with one node that has all images; everybody's."""
     try:
         programs = obtain(say=say)
     except NoCluster as error:
         not_here(error)
-    store.build("pause", "worker")
+    store.build(*NEEDED)
     with run(programs, pause=store.archive("pause"), say=say) as started:
-        started.load(store.archive("worker"))
+        for name in NEEDED:
+            if name != "pause":
+                started.load(store.archive(name))
         say(f"node ready in {started.ready_seconds:.1f} s")
         yield started
 
 
 @pytest.fixture(scope="session")
-def cluster(node: Node) -> Cluster:
-    """How to talk to it."""
-    return node.cluster
+def cluster(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    say: Callable[[str], None],
+) -> Iterator[Cluster]:
+    """How to talk to it: to a given one, or to our own node."""
+    if os.environ.get(GIVEN):
+        with given_cluster(tmp_path_factory.mktemp("cluster"), os.environ, say=say) as given:
+            yield given
+        return
+    node: Node = request.getfixturevalue("node")
+    yield node.cluster
+
+
+@pytest.fixture(scope="session")
+def release(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]
+) -> Iterator[Release]:
+    """Rei, installed by helm in the way that its customers would; everybody's."""
+    made = Release.on(cluster, obtain_helm(say=say), tmp_path_factory.mktemp("helm"))
+    asyncio.run(_installed(made, say))
+    yield made
+    if not cluster.ours:
+        asyncio.run(made.remove())
+
+
+async def _installed(release: Release, say: Callable[[str], None]) -> None:
+    await release.prepare()
+    started = time.monotonic()
+    await release.install()
+    say(f"release installed in {time.monotonic() - started:.0f} s, all pods ready")
 
 
 def not_here(error: NoCluster) -> NoReturn:

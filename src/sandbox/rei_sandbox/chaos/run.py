@@ -22,6 +22,7 @@ import httpx
 from rei_core.db import Pool, create_pool
 from rei_core.errors import PaymentProviderError
 from rei_core.payments import queries as payments
+from rei_core.payments.port import PaymentProvider
 from rei_core.payments.service import settle
 from rei_core.payments.yookassa import YooKassaClient
 from rei_sandbox.chaos.balancer import Balancer
@@ -106,11 +107,12 @@ async def _play(
         living = asyncio.gather(*(customer.live() for customer in customers))
         await _break(steps, breaker, living, pool=pool, jobs=options.jobs, tell=tell)
         report.faults = await breaker.happened()
-        await _settle(pool, stage, living, tell=tell)
+        await living
+        client = yookassa(stage.sandbox_url)
+        await settle_all(pool, client, tell=tell)
         report.seconds = time.monotonic() - started
         report.died = breaker.died
         report.memory_mib = {program.name: _peak_mib(program.pid) for program in stage.programs}
-        client = _yookassa(stage)
         made = (await http.get("/_sandbox/state")).json()["calls"].get("gemini", {}).get("made", {})
         async with pool.acquire() as connection:
             await account(
@@ -186,12 +188,9 @@ async def _break(
     await breaker.finish()
 
 
-async def _settle(
-    pool: Pool, stage: Stage, living: asyncio.Future[list[None]], *, tell: Tell
-) -> None:
-    """Reconcile the payments nobody asked about, and let everything come to its end."""
-    await living
-    client = _yookassa(stage)
+async def settle_all(pool: Pool, client: PaymentProvider, *, tell: Tell) -> None:
+    """Once the customers are done: reconcile the payments that nobody asked about, and let everything
+    come to its end, for as long as that may take."""
     async with pool.acquire() as connection:
         open_ones = await payments.unsettled(
             connection, created_before=datetime.now(UTC), limit=PAYMENTS_MAX
@@ -199,7 +198,6 @@ async def _settle(
     for payment in open_ones:
         with contextlib.suppress(PaymentProviderError):
             await settle(pool, client, payment)
-    await client.aclose()
     deadline = time.monotonic() + SETTLE_SECONDS_MAX
     while time.monotonic() < deadline:  # a credit that has just been found is told to its customer
         unfinished, pending = await _count(pool, UNFINISHED), await _count(pool, PENDING)
@@ -231,12 +229,13 @@ def _settings(service_url: str) -> dict[str, str]:
     }
 
 
-def _yookassa(stage: Stage) -> YooKassaClient:
+def yookassa(sandbox_url: str) -> YooKassaClient:
+    """The way to the sandbox's YooKassa."""
     settings = SandboxSettings()
     return YooKassaClient(
         shop_id=settings.yookassa_shop_id,
         secret_key=settings.yookassa_secret_key,
-        base_url=f"{stage.sandbox_url}/yookassa/v3",
+        base_url=f"{sandbox_url}/yookassa/v3",
     )
 
 

@@ -18,7 +18,7 @@ from rei_core.errors import ReiError
 from rei_sandbox.cluster.control_plane import ControlPlane
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.go_programs import CHECKOUT
-from rei_sandbox.cluster.images import PARTS, SERVICES, Images, image_of
+from rei_sandbox.cluster.images import NEXT, PARTS, SERVICES, Images, image_of
 from rei_sandbox.cluster.node import clear
 from rei_sandbox.cluster.node import obtain as obtain_node
 from rei_sandbox.cluster.node import run as run_node
@@ -28,6 +28,7 @@ from rei_sandbox.cluster.shared import GIVEN, launch
 
 FOLDER: Final = Path(".rei/cluster")
 LOOK_SECONDS: Final = 0.5
+ALL: Final = (*PARTS, *SERVICES, *NEXT)
 
 
 @click.group()
@@ -67,7 +68,7 @@ def prepare() -> None:
 
 
 @cluster.command(name="images")
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS + SERVICES))
+@click.argument("parts", nargs=-1, type=click.Choice(ALL))
 def build_images(parts: tuple[str, ...]) -> None:
     """Build the images of PARTS (all, if none is named) without Docker, as root."""
     with _until_interrupted():
@@ -87,7 +88,7 @@ def node() -> None:
     "--load",
     "parts",
     multiple=True,
-    type=click.Choice(PARTS + SERVICES),
+    type=click.Choice(ALL),
     help="Give it this image.",
 )
 def node_up(parts: tuple[str, ...]) -> None:

@@ -40,6 +40,8 @@ SERVICES: Final = ("pause", "postgres", "redis", "prometheus", "keda", "promethe
 """What a cluster needs beside Rei."""
 BUILT: Final = {"keda": KEDA, "prometheus-adapter": PROMETHEUS_ADAPTER}
 """Those that hold nothing but a module's programs."""
+NEXT: Final = ("next-bot", "next-worker", "next-operator", "bad-operator")
+"""The release after this one, and one that cannot be; made from `PARTS`, for tests of upgrades."""
 POSTGRESQL: Final = "postgresql-18"
 POSTGRESQL_SUITE: Final = "sid"
 """The only Debian that has the newest PostgreSQL; nothing but its sources is taken from there."""

@@ -56,7 +56,8 @@ SYSTEM_PROGRAMS: Final = {
     "umount": "mount",
 }
 """Program → Debian's package. `tools/setup node` installs all of them."""
-VOLUMES: Final = 4
+VOLUMES: Final = 40
+"""Each is bound once: what a claim has left in it stays until the node goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""Each pod killed while customers are being served, and the node restarted: nobody loses a kopeck."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from rei_sandbox.cluster.node import Node
+
+from .crowd import crowd
+from .release import Release
+
+# tini passes signals on and ends with its only child: the process that counts.
+KILL = """
+import os, pathlib
+for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    pid, parent = int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
+    if parent == 1 and pid != os.getpid():
+        os.kill(pid, 9)
+"""
+
+
+@pytest.mark.parametrize("part", ["bot", "worker", "operator"])
+async def test_kill_9_of_a_process_costs_nobody_anything(
+    release: Release, say: Callable[[str], None], part: str
+) -> None:
+    async with crowd(release, say) as customers:
+        await customers.busy(jobs=4)
+        pod = (await release.pods(part))[0]
+        await release.kubectl(
+            "exec", pod["metadata"]["name"], "-c", part, "--", "python", "-c", KILL
+        )
+        await customers.busy(jobs=4)
+        await release.ready()
+    assert customers.report.held, customers.report.violations
+    (after,) = (
+        each
+        for each in await release.pods(part)
+        if each["metadata"]["uid"] == pod["metadata"]["uid"]
+    )
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 1, "it was not killed"
+
+
+@pytest.mark.parametrize("part", ["worker", "redis", "postgres"])
+async def test_a_pod_that_is_gone_at_once_costs_nobody_anything(
+    release: Release, say: Callable[[str], None], part: str
+) -> None:
+    async with crowd(release, say) as customers:
+        await customers.busy(jobs=4)
+        pod = (await release.pods(part))[0]["metadata"]["name"]
+        await release.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+        await customers.busy(jobs=4)
+        await release.ready()
+    assert customers.report.held, customers.report.violations
+
+
+async def test_a_restart_of_the_node_costs_nobody_anything(
+    node: Node, release: Release, say: Callable[[str], None]
+) -> None:
+    async with crowd(release, say) as customers:
+        await customers.busy(jobs=4)
+        await asyncio.to_thread(node.restart)
+        await customers.busy(jobs=4)
+        await release.ready()
+    assert customers.report.held, customers.report.violations
