@@ -17,7 +17,7 @@ from rei_core import log_levels, logs
 from rei_core.catalog import load_catalog
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
-from rei_core.payments.port import Receipt
+from rei_core.payments.receipts import receipt_of
 from rei_core.payments.service import TopUpTerms
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.process import stop_on_signals
@@ -100,15 +100,8 @@ def telegram_bot(settings: BotSettings, *, on_call: OnCall | None = None) -> Bot
 
 def topup_terms(settings: BotSettings) -> TopUpTerms:
     """What payers and the tax office read; both are in Russia."""
-    description = Texts("ru").plain("Balance top-up")
-    receipt = None
-    if settings.receipt_email is not None:
-        receipt = Receipt(
-            customer_email=settings.receipt_email,
-            item_description=description,
-            vat_code=settings.receipt_vat_code,
-            tax_system_code=settings.receipt_tax_system_code,
-        )
     return TopUpTerms(
-        return_url=settings.yookassa_return_url, description=description, receipt=receipt
+        return_url=settings.yookassa_return_url,
+        description=Texts("ru").plain("Balance top-up"),
+        receipt=receipt_of(settings),
     )

@@ -11,6 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
+from rei_core import logs
+from rei_core.commands import change, look
 from rei_core.commands.api import api
 from rei_core.commands.audit import audit_command
 from rei_core.commands.config import config
@@ -74,17 +76,32 @@ def rei() -> None:
     Try it with nothing but this command:  rei demo
     Before the first real start:           rei config check, rei migrate, rei doctor
     Then, a process each:                  rei bot, rei worker
+    On call:                               rei status, rei doctor, rei user, rei credit, rei log
     """
 
 
 for command in (
-    api, audit_command, config, doctor, log_level, migrate_command, preflight, refund,
-):  # fmt: skip
+    api,
+    audit_command,
+    *change.COMMANDS,
+    config,
+    doctor,
+    log_level,
+    *look.COMMANDS,
+    migrate_command,
+    preflight,
+    refund,
+):
     rei.add_command(command)
 
 
 def main() -> None:
-    """The entry point: errors that Rei names are one line, not a traceback."""
+    """The entry point: errors that Rei names are one line, not a traceback.
+
+    Results go to stdout, so the log does not: until a process has set up its own, warnings are told
+    on stderr.
+    """
+    logs.configure(level="WARNING", log_format="console", component="rei")
     try:
         rei()
     except ReiError as error:

@@ -7,11 +7,10 @@ from contextlib import AsyncExitStack
 from rei_core import log_levels, logs
 from rei_core.db import close_pool, create_pool
 from rei_core.db.migrate import require_schema
-from rei_core.payments.port import Receipt
+from rei_core.payments.receipts import receipt_of
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.process import stop_on_signals
-from rei_core.settings import OperatorSettings, YooKassaSettings
-from rei_core.texts import Texts
+from rei_core.settings import OperatorSettings
 from rei_operator.cluster import connect
 from rei_operator.failpoints import Failpoints
 from rei_operator.metrics import Metrics
@@ -61,16 +60,3 @@ async def main(settings: OperatorSettings) -> None:
         )
         stop_on_signals(operator.stop)
         await operator.run()
-
-
-def receipt_of(settings: YooKassaSettings) -> Receipt | None:
-    """What a refund that is finished here says to the tax office: the same as when it was asked
-    for."""
-    if settings.receipt_email is None:
-        return None
-    return Receipt(
-        customer_email=settings.receipt_email,
-        item_description=Texts("ru").plain("Balance top-up"),
-        vat_code=settings.receipt_vat_code,
-        tax_system_code=settings.receipt_tax_system_code,
-    )

@@ -20,13 +20,14 @@ from rei_core.logs import masked_text
 from rei_core.maintenance.backups.encryption import Identities
 from rei_core.maintenance.resources import UserBan
 from rei_core.payments.port import PaymentProvider
+from rei_core.payments.receipts import receipt_of
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.settings import CoreSettings, YooKassaSettings, load
 from rei_operator.by_hand.model import Document, Ended, Report, State
 from rei_operator.by_hand.preview import preview, preview_lift
 from rei_operator.by_hand.reading import asks_yookassa
 from rei_operator.by_hand.work import Means, carry_out, lift
-from rei_operator.main import STATEMENT_SECONDS_MAX, receipt_of
+from rei_operator.main import STATEMENT_SECONDS_MAX
 from rei_operator.procedures import Procedures
 
 CONNECTIONS_MAX: Final = 25
