@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e crash-matrix chaos mutants lint format crds renders screenshots bench bench-scaling clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e crash-matrix chaos mutants lint format crds renders dashboards screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +80,7 @@ mutants: ## Plant one bug after the other where money moves; exit 0 only if the 
 	@tools/setup
 	$(BIN)/python tools/mutants.py $(NAMES)
 
-lint: ## Check style, types, layers, migrations, planted bugs, CRDs, chart, known vulnerabilities
+lint: ## Check style, types, layers, migrations, planted bugs, CRDs, chart, dashboards, vulnerabilities
 	@tools/setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -90,6 +90,7 @@ lint: ## Check style, types, layers, migrations, planted bugs, CRDs, chart, know
 	$(BIN)/python tools/mutants.py --check
 	$(BIN)/python tools/crds.py --check
 	$(BIN)/python tools/chart.py --check
+	$(BIN)/python tools/dashboards.py --check
 	tools/audit
 
 crds: ## Write k8s/crds anew from the models of the custom resources, and the chart's copies of k8s
@@ -99,6 +100,10 @@ crds: ## Write k8s/crds anew from the models of the custom resources, and the ch
 renders: ## Write tests/chart/golden anew: what the chart renders to
 	@tools/setup
 	$(BIN)/python tools/chart.py
+
+dashboards: ## Write helm/rei/files/dashboards anew from src/sandbox/rei_sandbox/dashboards
+	@tools/setup
+	$(BIN)/python tools/dashboards.py
 
 format: ## Format the code and mend what can be mended
 	@tools/setup
