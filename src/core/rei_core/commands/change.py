@@ -22,6 +22,7 @@ from rei_core.commands.look import USER_ID, Output, output_option
 from rei_core.commands.session import with_connection
 from rei_core.db import Connection
 from rei_core.errors import AmountError
+from rei_core.maintenance.resources.users import UserBanSpec
 from rei_core.money import format_rubles
 from rei_core.trail.model import Word, new_operation_id
 
@@ -79,6 +80,11 @@ yes_option = click.option(
 )
 
 
+days_option = click.option(
+    "--days", type=click.IntRange(1, DAYS_MAX), help="For how long; by default until `unban`."
+)
+
+
 def money_options(command: Decorated) -> Decorated:
     """The arguments and options of `credit` and `debit`."""
     for option in reversed(
@@ -94,6 +100,15 @@ def money_options(command: Decorated) -> Decorated:
     ):
         command = option(command)
     return command
+
+
+def ban_of(*, user_id: int, reason: str, days: int | None) -> UserBanSpec:
+    """A ban that begins now; raises `AskedWrongly`."""
+    spec = asking.ban(user_id=user_id, reason=reason)
+    if days is None:
+        return spec
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+    return spec.model_copy(update={"expires_at": until})
 
 
 def confirmed(amount_kopecks: int, *, yes: bool) -> None:
@@ -162,9 +177,7 @@ def _change_balance(
 @click.command()
 @click.argument("user_id", type=USER_ID)
 @reason_option
-@click.option(
-    "--days", type=click.IntRange(1, DAYS_MAX), help="For how long; by default until `unban`."
-)
+@days_option
 @by_option
 @output_option
 def ban(*, user_id: int, reason: str, days: int | None, by: str | None, output: Output) -> None:
@@ -176,10 +189,7 @@ def ban(*, user_id: int, reason: str, days: int | None, by: str | None, output: 
     Example:  rei ban 4711 --reason "stolen cards" --days 30
     """
     with sensible():
-        spec = asking.ban(user_id=user_id, reason=reason)
-    if days is not None:
-        until = datetime.now(UTC) + timedelta(days=days)
-        spec = spec.model_copy(update={"expires_at": until})
+        spec = ban_of(user_id=user_id, reason=reason, days=days)
     operation_id, actor = new_operation_id(Word.BAN), who.person("rei", by=by)
     _done(
         lambda connection: service.ban(connection, spec, operation_id=operation_id, actor=actor),

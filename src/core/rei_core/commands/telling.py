@@ -61,6 +61,11 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 
+def escaped(text: str) -> str:
+    """A text that is shown as it is, whatever brackets it has."""
+    return escape(text)
+
+
 def console() -> Console:
     """Where tables go: as wide as the terminal, or wide enough if there is none."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
