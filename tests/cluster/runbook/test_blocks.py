@@ -27,9 +27,12 @@ PAGES = [
 @pytest.mark.parametrize("page", PAGES, ids=str)
 async def test_the_blocks_of_a_page_can_be_pasted(town: Town, page: Page) -> None:
     for block in page.blocks:
-        if block.info.startswith("bash"):
-            status, said = await town.paste(block)
-            assert status == 0, f"{page.path}:{block.line}\n{block.text}\n{said}"
+        what = (block.info, block.text)
+        if not block.info.startswith("bash") or what in town.pasted:
+            continue  # many pages begin with the same look at the pods
+        status, said = await town.paste(block)
+        assert status == 0, f"{page.path}:{block.line}\n{block.text}\n{said}"
+        town.pasted.add(what)
 
 
 async def test_a_block_that_names_what_is_not_there_fails(town: Town) -> None:

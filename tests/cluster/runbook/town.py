@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -52,6 +52,8 @@ class Town:
     operator: OperatorProcess
     environment: dict[str, str]
     folder: Path
+    pasted: set[tuple[str, str]] = field(default_factory=set)
+    """Blocks that have been run, and ended well: their info string and text."""
 
     async def paste(self, block: Block) -> tuple[int, str]:
         """Exit status and output of a block of bash, as from a checkout of the repository."""
