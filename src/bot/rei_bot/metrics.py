@@ -20,6 +20,7 @@ EVENTS = (
     "refund.succeeded",
 )
 """The events that become a label of their own: a notification is unsigned, anybody may name one."""
+KINDS = ("message", "callback_query", "other")
 
 
 class Metrics:
@@ -44,10 +45,18 @@ class Metrics:
         self._polls = Counter(
             "rei_bot_polls_total", "Calls of getUpdates", ["outcome"], registry=registry
         )
+        # A series that begins with its first event has no increase to see: these, which alerts look
+        # at, begin with 0.
+        for kind in KINDS:
+            for outcome in ("handled", "failed", "given_up"):
+                self._updates.labels(kind, outcome)
         self._notifications = Counter(
             "rei_bot_notifications_total", "YooKassa's notifications by their end",
             ["event", "outcome"], registry=registry,
         )  # fmt: skip
+        for event in EVENTS:
+            for outcome in ("credited", "settled"):
+                self._notifications.labels(event, outcome)
         self._notification_seconds = Histogram(
             "rei_bot_notification_seconds", "From a notification's arrival to its answer",
             buckets=SECONDS, registry=registry,

@@ -77,11 +77,15 @@ def book_figures(books: Books) -> list[Metric]:
     """Money, what waits, and why no orders are taken."""
     return [
         *_turnover(books.moved),
-        _by_age("rei_payments_pending", "Payments without an end", books.payments.payments),
+        _by_age("rei_payments_pending", "Payments that wait for payers", books.payments.payments),
         _by_age("rei_payments_pending_kopecks", "Their sum", books.payments.kopecks),
         GaugeMetricFamily(
             "rei_payments_oldest_pending_seconds", "Age of the oldest of them",
             value=books.payments.oldest_seconds,
+        ),
+        GaugeMetricFamily(
+            "rei_payments_unanswered", "Payments that YooKassa has not been heard to know",
+            value=books.payments.unanswered,
         ),
         GaugeMetricFamily(
             "rei_refunds_pending", "Refunds that YooKassa has not been seen to carry out",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import ProcessCollector as Process
@@ -39,6 +39,9 @@ class Metrics:
             "rei_worker_orders_ended_total", "Orders that ended here, by whose fault a failure is",
             ["outcome"], registry=registry,
         )  # fmt: skip
+        # A series that begins with its first event has no increase to see: these begin with 0.
+        for outcome in get_args(OrderEnd):
+            self._orders.labels(outcome)
         self._calls = Counter(
             "rei_worker_provider_calls_total", "Calls of the image provider", ["outcome", "failure"],
             registry=registry,

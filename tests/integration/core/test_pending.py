@@ -27,7 +27,8 @@ async def _customer(pool: Pool) -> None:
 
 async def test_payments_by_age(pool: Pool) -> None:
     for kopecks, status, age in (
-        (100, "created", MINUTE),
+        (100, "pending", MINUTE),
+        (9000, "created", 26 * HOUR),
         (200, "pending", 11 * MINUTE),
         (300, "pending", 59 * MINUTE),
         (400, "pending", 61 * MINUTE),
@@ -40,6 +41,7 @@ async def test_payments_by_age(pool: Pool) -> None:
         pending = await pending_payments(connection)
     assert pending.payments == {"under_10m": 1, "10m_to_1h": 2, "1h_to_1d": 1, "over_1d": 1}
     assert pending.kopecks == {"under_10m": 100, "10m_to_1h": 500, "1h_to_1d": 400, "over_1d": 500}
+    assert pending.unanswered == 1
     assert pending.oldest_seconds == pytest.approx(25 * HOUR, abs=60)
 
 
@@ -50,7 +52,7 @@ async def test_nothing_pending_is_zero_of_each_age(pool: Pool) -> None:
         messages = await backlog(connection)
     assert set(pending.payments.values()) == set(pending.kopecks.values()) == {0}
     assert (pending.oldest_seconds, refunds.oldest_seconds, messages.overdue_seconds) == (0, 0, 0)
-    assert (refunds.waiting, messages.pending) == (0, 0)
+    assert (pending.unanswered, refunds.waiting, messages.pending) == (0, 0, 0)
 
 
 async def test_a_refund_is_pending_until_it_has_an_end(pool: Pool) -> None:

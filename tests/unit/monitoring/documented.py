@@ -50,3 +50,16 @@ def series_names() -> set[str]:
         else:
             names.add(metric.name)
     return names
+
+
+def label_values() -> dict[tuple[str, str], set[str]]:
+    """The values of the labels that have a closed list of them, by metric and label."""
+    text = (CHECKOUT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    return {
+        (name, label): set(values.split(", "))
+        for line in text.splitlines()
+        if (row := ROW.match(line))
+        for label, values in re.findall(r"`(\w+)` \(([a-z0-9_., ]+)\)", row["labels"])
+        if not values.startswith("as above")
+        for name in expanded(row["name"])
+    }

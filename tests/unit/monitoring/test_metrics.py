@@ -86,7 +86,7 @@ def operator() -> tuple[CollectorRegistry, bytes]:
     metrics.books(
         Books(
             {"topup": Moved(1, 100)},
-            PendingPayments(dict.fromkeys(AGES, 1), dict.fromkeys(AGES, 100), 1.0),
+            PendingPayments(dict.fromkeys(AGES, 1), dict.fromkeys(AGES, 100), 1.0, 1),
             Backlog(1, 1.0),
             DeliveryBacklog(1, 1.0),
             (OpenCircuit("provider", "bad_key", None),),

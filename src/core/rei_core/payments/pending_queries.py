@@ -10,17 +10,22 @@ from rei_core.db import Connection
 
 @dataclass(frozen=True, slots=True)
 class PendingPayments:
-    """Payments without an end, by age. A payer has an hour; then YooKassa cancels."""
+    """Payments without an end, by age. A payer has an hour; then YooKassa cancels.
+
+    `unanswered` are those that YooKassa has not been heard to know: nobody can be paying them.
+    """
 
     payments: Mapping[str, int]
     kopecks: Mapping[str, int]
     oldest_seconds: float
+    unanswered: int
 
 
 AGES = ("under_10m", "10m_to_1h", "1h_to_1d", "over_1d")
 
 PENDING_PAYMENTS = """
-SELECT CASE WHEN created_at > now() - interval '10 minutes' THEN 'under_10m'
+SELECT CASE WHEN status = 'created' THEN 'unanswered'
+            WHEN created_at > now() - interval '10 minutes' THEN 'under_10m'
             WHEN created_at > now() - interval '1 hour' THEN '10m_to_1h'
             WHEN created_at > now() - interval '1 day' THEN '1h_to_1d'
             ELSE 'over_1d' END AS age,
@@ -38,7 +43,8 @@ async def pending_payments(connection: Connection) -> PendingPayments:
     return PendingPayments(
         {age: rows[age]["payments"] if age in rows else 0 for age in AGES},
         {age: rows[age]["kopecks"] if age in rows else 0 for age in AGES},
-        max((row["oldest_seconds"] for row in rows.values()), default=0.0),
+        max((rows[age]["oldest_seconds"] for age in AGES if age in rows), default=0.0),
+        rows["unanswered"]["payments"] if "unanswered" in rows else 0,
     )
 
 
