@@ -75,6 +75,11 @@ WORKDIR /build
 RUN python3 -c "import sys, urllib.request as u; u.urlretrieve(sys.argv[1], 'source')" "${POSTGRESQL_SOURCE}" \
     && echo "${POSTGRESQL_SHA256}  source" | sha256sum -c - \
     && tar -xjf source --strip-components=1
+# pg_restore 17 and newer set a parameter that servers before 17 refuse, and so restore into none of
+# them what they dumped from it. They know the server's version: it is set where it exists.
+RUN sed -i 's/ahprintf(AH, "SET transaction_timeout = 0;/if (AH->public.remoteVersion == 0 || AH->public.remoteVersion >= 170000) &/' \
+        src/bin/pg_dump/pg_backup_archiver.c \
+    && grep -q 'remoteVersion >= 170000) ahprintf(AH, "SET transaction_timeout' src/bin/pg_dump/pg_backup_archiver.c
 RUN ./configure --prefix=/opt/postgresql --with-ssl=openssl --without-icu --without-readline >/dev/null \
     && for part in interfaces/libpq bin/pg_dump bin/psql; do \
         make -s -j"$(nproc)" -C "src/${part}" install || exit 1; done \

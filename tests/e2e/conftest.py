@@ -25,7 +25,7 @@ from rei_sandbox.cluster.programs import obtain_helm
 from rei_sandbox.cluster.shared import GIVEN
 from rei_sandbox.cluster.shared import cluster as given_cluster
 
-from .release import Release
+from .release import NAMESPACE, Release
 
 NEEDED = ("pause", *PARTS, "postgres", "redis", *NEXT)
 """The images of a node that tests are run on."""
@@ -122,17 +122,25 @@ def cluster(
 
 @pytest.fixture(scope="session")
 def release(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]
+    cluster: Cluster,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    say: Callable[[str], None],
 ) -> Iterator[Release]:
     """Rei, installed by helm in the way that its customers would; everybody's."""
     made = Release.on(cluster, obtain_helm(say=say), tmp_path_factory.mktemp("helm"))
     asyncio.run(_installed(made, say))
     yield made
-    if not cluster.ours:
+    if cluster.ours:
+        return  # it goes with its node
+    if request.session.testsfailed:
+        say(f"the release is left as it is in {NAMESPACE}, to be looked at; the next run removes it")
+    else:
         asyncio.run(made.remove())
 
 
 async def _installed(release: Release, say: Callable[[str], None]) -> None:
+    await release.remove()  # what a run that failed has left
     await release.prepare()
     started = time.monotonic()
     await release.install()

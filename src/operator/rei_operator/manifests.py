@@ -263,7 +263,7 @@ def _container(
         "name": "rei",
         "image": template.image,
         "imagePullPolicy": template.image_pull_policy,
-        "command": arguments,
+        "args": arguments,
         **_settings(template),
         "env": [
             {"name": RESOURCE_VARIABLE, "value": text},

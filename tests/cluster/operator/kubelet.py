@@ -137,7 +137,7 @@ class Kubelet:
         began = _now()
         await self._tell(pod, "Running", {"running": {"startedAt": began}})
         log = self._folder / f"{name}.log"
-        code = await self.carry_out(container["command"], environment, log)
+        code = await self.carry_out(container["args"], environment, log)
         job = pod["metadata"]["labels"]["batch.kubernetes.io/job-name"]
         self.exit_codes.setdefault(job, []).append(code)
         ended = {"exitCode": code, "startedAt": began, "finishedAt": _now()}

@@ -85,8 +85,8 @@ async def do(
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     for one in container["env"]:
         monkeypatch.setenv(one["name"], one["value"])
-    assert container["command"][:3] == ["rei", "maintenance-job", word]
-    moment = container["command"][4] if len(container["command"]) > 3 else None
+    assert container["args"][:3] == ["rei", "maintenance-job", word]
+    moment = container["args"][4] if len(container["args"]) > 3 else None
     return await job.run(word, moment=None if moment is None else datetime.fromisoformat(moment))
 
 

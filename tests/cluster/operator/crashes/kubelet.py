@@ -77,7 +77,7 @@ async def begin(
     environment = environment_of(manifest, database_url=database_url)
     if fatal is not None:
         environment[VARIABLE] = fatal
-    return await processes.begin(container["command"][1:], environment=environment, log=log)
+    return await processes.begin(container["args"][1:], environment=environment, log=log)
 
 
 async def carry_out(

@@ -210,6 +210,10 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("terminating connection", "Somebody ended its session; try again"),
     ("permission denied", "Let this database user read, or make, everything in the database"),
     ("lock timeout", "A migration or a person holds a table; try again when it is done"),
+    (
+        '"transaction_timeout"',
+        "pg_restore 17 or newer cannot fill a server before 17: take tools of the server's version",
+    ),
     ("does not exist", "A role or an extension of the backup may be missing on this server"),
 )
 
