@@ -64,7 +64,8 @@ class Release:
     async def __call__(self, *words: str) -> str:
         """helm, beside a loop that goes on; raises `HelmRefused`."""
         command, *options = words
-        return await asyncio.to_thread(self.helm, command, WAIT, *options)
+        limit = () if command == "history" else (WAIT,)
+        return await asyncio.to_thread(self.helm, command, *limit, *options)
 
     async def remove(self) -> None:
         """Take away all of it, the kinds too."""
