@@ -40,8 +40,8 @@ def pod_of(pods: Sequence[Json], part: Part) -> str:
 
 def _is_part(pod: Json, part: Part) -> bool:
     # The chart tells parts by component, the plain manifests by name.
-    labels = pod["metadata"].get("labels", {})
-    return part == labels.get(COMPONENT) or f"rei-{part}" == labels.get(APP)
+    labels: dict[str, str] = pod["metadata"].get("labels", {})
+    return labels.get(COMPONENT) == part or labels.get(APP) == f"rei-{part}"
 
 
 def _is_ready(pod: Json) -> bool:
