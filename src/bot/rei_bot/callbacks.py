@@ -108,6 +108,22 @@ class Go(CallbackData, prefix="go"):
     to: Literal["topup", "other_amount", "balance", "history", "settings", "help"]
 
 
+Operation = Annotated[str, pydantic.Field(pattern=r"^bot-[0-9]{1,16}-[0-9]{1,12}-[0-9]{1,12}$")]
+"""What an admin's message asked for; 45 characters at the most."""
+
+
+class AdminConfirm(CallbackData, prefix="ac"):
+    """Do what was asked for."""
+
+    operation: Operation
+
+
+class AdminDrop(CallbackData, prefix="ax"):
+    """Leave it."""
+
+    operation: Operation
+
+
 def token(value: str) -> str:
     """A short stable stand-in for a name that may be long or hold a colon."""
     return f"{zlib.crc32(value.encode()):08x}"

@@ -15,6 +15,7 @@ from aiogram.types import BotCommand, ErrorEvent
 
 from rei_bot.handlers import (
     account,
+    admin,
     compose,
     history,
     job,
@@ -45,6 +46,7 @@ def build_dispatcher(
     dispatcher.message.outer_middleware(customer)
     dispatcher.callback_query.outer_middleware(customer)
     dispatcher.include_routers(
+        admin.router(),
         start.router(),
         account.router(),
         topup.router(),

@@ -20,6 +20,7 @@ from rei_core.errors import ConfigurationError
 
 Rubles = Annotated[int, Field(ge=1, le=350_000)]
 """Of one payment: what YooKassa takes by card."""
+TelegramId = Annotated[int, Field(ge=1, le=2**53 - 1)]
 ESCAPES = "in the password / # ? @ are written %2F %23 %3F %40"
 METRICS_PORT = "Port of health and metrics, for our own network only; 0: none"
 
@@ -265,6 +266,12 @@ class BotSettings(CoreSettings, ServerSettings, TelegramSettings, YooKassaSettin
         SecretStr | None,
         Field(description="Shared with Telegram (webhook mode), 1-256 of A-Za-z0-9_-"),
     ] = None
+    admin_ids: Annotated[
+        tuple[TelegramId, ...],
+        NoDecode,
+        BeforeValidator(_from_json),
+        Field(max_length=50, description="Telegram ids of who may use /admin, as a JSON list"),
+    ] = ()
     updates_per_minute_max: Annotated[
         int,
         Field(

@@ -243,7 +243,7 @@ class Bell:
 class Conversation:
     """What a customer does, and what they see."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, **settings: object) -> None:
         self.pool = pool
         self.telegram = RecordedTelegram()
         self.provider = FakeProvider()
@@ -256,6 +256,7 @@ class Conversation:
                     "BOT_TOKEN": "42:TEST",
                     "YOOKASSA_SHOP_ID": "1",
                     "YOOKASSA_SECRET_KEY": "s",
+                    **settings,
                 }
             ),
             pool=pool,
