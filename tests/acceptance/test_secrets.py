@@ -27,6 +27,7 @@ import httpx
 import pytest
 import redis as sync_redis
 
+from rei_core.commands.doctor import SERVICES
 from rei_core.db import create_pool
 from rei_sandbox.demo.person import Person
 from rei_sandbox.demo.story import CUSTOMER_ID, Story
@@ -398,15 +399,17 @@ def _commands(run: Run, stage: Stage) -> None:
         "REI_TRUSTED_PROXIES": f'["{run.planted.mistaken}"]',
         "REI_TOPUP_CHOICES_RUBLES": run.planted.mistaken,
     }
+    # Not how the shop is after all that: it may be ill.
+    services = ("doctor", *(f"--only={name}" for name in SERVICES))
     cases: tuple[tuple[dict[str, str], int, tuple[str, ...]], ...] = (
         ({}, 0, ("config", "check")),
-        ({}, 0, ("doctor",)),
+        ({}, 0, services),
         ({}, 0, ("migrate",)),
         ({}, 0, ("api", "test", "кот", "--output", picture)),
-        (wrong, 1, ("doctor",)),
+        (wrong, 2, services),
         (wrong, 1, ("migrate",)),
         (wrong, 1, ("api", "test", "кот", "--output", picture)),
-        (nowhere, 1, ("doctor",)),
+        (nowhere, 2, services),
         (nowhere, 1, ("migrate",)),
         (nowhere, 1, ("api", "test", "кот", "--output", picture)),
         (misplaced, 1, ("config", "check")),

@@ -70,7 +70,7 @@ def status_view(glance: Glance, _: Texts) -> View:
         _("📊 <b>Status</b>"),
         _("Queue: {queued} waiting, {processing} at work",
           queued=queue.queued, processing=queue.processing),
-        _("Stuck: {stuck}", stuck=glance.lapsed + glance.overdue),
+        _("Stuck: {stuck}", stuck=queue.lapsed + glance.overdue),
     ]  # fmt: skip
     lines += [
         _("⛔ Orders are paused: {name}, {reason}", name=one.name, reason=one.reason)

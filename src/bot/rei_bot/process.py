@@ -18,7 +18,7 @@ from rei_bot.backoff import until_done
 from rei_bot.dispatcher import build_dispatcher, publish_commands
 from rei_bot.http import Handler, StatusServer, WebhookServer
 from rei_bot.polling import Poller
-from rei_bot.registration import PATH, register, webhook_of
+from rei_bot.registration import register, webhook_of
 from rei_bot.services import Services
 from rei_bot.telegram_watch import watch_telegram
 from rei_bot.throttle import Throttle
@@ -35,6 +35,7 @@ from rei_core.errors import ConfigurationError
 from rei_core.process import cancel
 from rei_core.rates import SharedLimiter
 from rei_core.reach import RedisPing, watch
+from rei_core.settings import TELEGRAM_PATH
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ class BotProcess:
             ).take
         }
         if self._webhook is not None:
-            handlers[PATH] = TelegramWebhook(
+            handlers[TELEGRAM_PATH] = TelegramWebhook(
                 bot=self._bot,
                 secret=self._webhook.secret,
                 handle=self._updates.handle,

@@ -14,10 +14,9 @@ from aiogram import Bot
 
 from rei_core.db import Pool
 from rei_core.errors import ConfigurationError
-from rei_core.settings import BotSettings
+from rei_core.settings import TELEGRAM_PATH, BotSettings
 from rei_core.updates.queries import try_lock_registration
 
-PATH = "/webhook/telegram"
 CONNECTIONS_MAX = 40
 """Updates that Telegram brings at a time, over all pods; its own default."""
 SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -55,7 +54,7 @@ def webhook_of(settings: BotSettings) -> Webhook:
             "is not 1 to 256 characters of A-Z, a-z, 0-9, _ and -, all that Telegram allows",
             "Set it to the output of `openssl rand -hex 32`",
         )
-    return Webhook(settings.public_url.rstrip("/") + PATH, secret)
+    return Webhook(settings.public_url.rstrip("/") + TELEGRAM_PATH, secret)
 
 
 async def register(bot: Bot, pool: Pool, webhook: Webhook, *, allowed_updates: list[str]) -> None:

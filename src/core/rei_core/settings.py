@@ -21,6 +21,8 @@ from rei_core.errors import ConfigurationError
 Rubles = Annotated[int, Field(ge=1, le=350_000)]
 """Of one payment: what YooKassa takes by card."""
 TelegramId = Annotated[int, Field(ge=1, le=2**53 - 1)]
+TELEGRAM_PATH = "/webhook/telegram"
+"""Below `public_url`: where Telegram brings updates."""
 ESCAPES = "in the password / # ? @ are written %2F %23 %3F %40"
 METRICS_PORT = "Port of health and metrics, for our own network only; 0: none"
 
@@ -165,6 +167,19 @@ class TelegramSettings(BaseSettings):
     ] = "https://api.telegram.org"
 
 
+class ReceivingSettings(TelegramSettings):
+    """How Telegram's updates come to us."""
+
+    mode: Annotated[
+        Literal["polling", "webhook"],
+        Field(description="polling for one node, webhook for a cluster"),
+    ] = "polling"
+    public_url: Annotated[
+        Url | None,
+        Field(description="How Telegram reaches us (webhook mode): https://bot.example.com"),
+    ] = None
+
+
 def no_token() -> ConfigurationError:
     """BOT_TOKEN is no bot's token, which aiogram finds out; its own words are not passed on."""
     return ConfigurationError(
@@ -246,22 +261,14 @@ class ServerSettings(BaseSettings):
     host: Annotated[str, Field(description="Address that is listened on")] = "0.0.0.0"  # noqa: S104
 
 
-class BotSettings(CoreSettings, ServerSettings, TelegramSettings, YooKassaSettings):
+class BotSettings(CoreSettings, ServerSettings, ReceivingSettings, YooKassaSettings):
     """The bot's process."""
 
-    mode: Annotated[
-        Literal["polling", "webhook"],
-        Field(description="polling for one node, webhook for a cluster"),
-    ] = "polling"
     port: Annotated[
         int, Field(ge=1, le=65535, description="Port of webhooks: what the world may reach")
     ] = 8080
     # Worker, bot and operator have defaults of their own, so that all start on one machine.
     metrics_port: Annotated[int, Field(ge=0, le=65535, description=METRICS_PORT)] = 8082
-    public_url: Annotated[
-        Url | None,
-        Field(description="How Telegram reaches us (webhook mode): https://bot.example.com"),
-    ] = None
     webhook_secret: Annotated[
         SecretStr | None,
         Field(description="Shared with Telegram (webhook mode), 1-256 of A-Za-z0-9_-"),

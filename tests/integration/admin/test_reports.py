@@ -58,7 +58,12 @@ async def test_status_tells_what_is_there(pool: Pool, rei: Rei) -> None:
     """)
     told = (await rei("status", "-o", "json")).json
     assert (told["queue"]["queued"], told["queue"]["processing"]) == (1, 1)
-    assert (told["lapsed"], told["overdue"], told["customers"], told["banned"]) == (1, 1, 3, 0)
+    assert (told["queue"]["lapsed"], told["overdue"], told["customers"], told["banned"]) == (
+        1,
+        1,
+        3,
+        0,
+    )
     assert [one["reason"] for one in told["paused"]] == ["bad_key"]
     assert told["payments"]["count"] == 1
     assert told["payments"]["oldest_seconds"] == pytest.approx(10_800, abs=60)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -295,8 +296,27 @@ async def test_doctor_finds_all_well(everything: Environment, sandbox: Running) 
     for name in ("database: PostgreSQL", "redis: Redis", "telegram: @", "yookassa: shop 100500",
                  "gemini: models gemini-"):  # fmt: skip
         assert f"✓ {name}" in ended.said
+    assert "✓ webhook: none, as polling wants it" in ended.said
+    assert "✓ backup: never yet: there are no customers" in ended.said
     counts = sandbox.sandbox.calls.counts()["gemini"]
     assert set(counts) == {"probe"}, "nothing is billed"
+
+
+async def test_doctor_looks_whether_updates_reach_us(
+    everything: Environment, sandbox: Running
+) -> None:
+    public = {"REI_MODE": "webhook", "REI_PUBLIC_URL": "https://bot.example.com"}
+    ask = ("doctor", "--only", "webhook")
+    ended = await rei(*ask, environment={**everything, **public})
+    assert ended.code == 2
+    assert "to nowhere, and not to https://bot.example.com/webhook/telegram" in ended.said
+    async with httpx.AsyncClient() as client:
+        url = "https://bot.example.com/webhook/telegram"
+        await client.get(f"{sandbox.url}/bot{TOKEN}/setWebhook", params={"url": url})
+    assert (await rei(*ask, environment={**everything, **public})).code == 0
+    ended = await rei(*ask, environment=everything)
+    assert ended.code == 2
+    assert "REI_MODE is polling" in ended.said
 
 
 async def test_doctor_tells_what_is_ill_and_the_remedy(
@@ -310,11 +330,13 @@ async def test_doctor_tells_what_is_ill_and_the_remedy(
         "GEMINI_API_KEY": PASSWORD,
     }
     ended = await rei("doctor", environment={**everything, **ill})
-    assert ended.code == 1
+    assert ended.code == 2
     assert "✗ database: schema is at nothing" in ended.said
     assert "rei migrate" in ended.said
     assert "✗ redis: ConnectionError" in ended.said
     assert "✗ telegram: getMe refused" in ended.said
+    assert "✗ webhook: getWebhookInfo refused" in ended.said
+    assert "✗ shop: not known: queue" in ended.said
     assert "✗ yookassa: GET /yookassa/v3/me: HTTP 401 invalid_credentials" in ended.said
     assert "✗ gemini: bad_key" in ended.said
     assert "✓" not in ended.said
@@ -329,12 +351,12 @@ async def test_doctor_does_not_faint(everything: Environment) -> None:
         "GEMINI_BASE_URL": f"http://127.0.0.1:{free_port()}",
     }
     ended = await rei("doctor", environment={**everything, **odd})
-    assert ended.code == 1
-    assert ended.said.count("✗") == 5
+    assert ended.code == 2
+    assert ended.said.count("✗") == 7
     assert TOKEN not in ended.said
     unset = await rei("doctor")
-    assert unset.code == 1
-    assert unset.said.count("is not set") == 4  # Redis has a default, and is looked for there
+    assert unset.code == 2
+    assert unset.said.count("is not set") == 6  # Redis has a default, and is looked for there
 
 
 # --- rei api test ---------------------------------------------------------------------------------

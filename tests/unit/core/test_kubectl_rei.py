@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from rei_core.commands.doctor import SERVICES, SHOP
 from rei_core.errors import OperationConflict
 from rei_core.kubectl import manifests, work
 from rei_core.kubectl.cli import kubectl_rei
@@ -96,7 +97,8 @@ class FakeCluster:
             raise KubectlFailed(["create"], "error: unexpected EOF")
         return self.objects[name]
 
-    def text(self, *words: str) -> str:
+    def text(self, *words: str, any_status: bool = False) -> str:
+        del any_status
         assert words[0] == "delete"
         del self.objects[words[2]]
         return ""
@@ -246,3 +248,40 @@ def test_a_restore_repeats_the_name_to_confirm() -> None:
     assert spec.in_place is not None
     assert spec.in_place.confirm_database == "rei"
     assert made["metadata"]["name"] == "by-hand-20261128-120000"
+
+
+# --- doctor ---------------------------------------------------------------------------------------
+
+
+class Parts(FakeCluster):
+    """Pods of operator and bot, none of the worker."""
+
+    def __init__(self) -> None:
+        super().__init__(adjusted)
+        self.ran: list[tuple[str, ...]] = []
+
+    def json(self, *words: str, stdin: Json | None = None) -> Json:
+        del words, stdin
+        parts = ("operator", "bot")
+        return {
+            "items": [pod(f"rei-{one}", {"app.kubernetes.io/name": f"rei-{one}"}) for one in parts]
+        }
+
+    def text(self, *words: str, any_status: bool = False) -> str:
+        assert any_status, "a doctor that finds something ill exits with it"
+        self.ran.append(words)
+        found = {"name": "database", "verdict": "WARN", "detail": "d", "remedy": "r"}
+        return json.dumps([found]) if "pod/rei-operator" in words else "no JSON"
+
+
+def test_doctor_asks_each_part_for_what_it_knows_and_tells_whom_it_could_not_ask() -> None:
+    cluster = Parts()
+    findings = work.examine(cluster)
+    assert [(one.name, str(one.verdict)) for one in findings] == [
+        ("database", "WARN"),
+        ("bot", "FAIL"),
+        ("worker", "FAIL"),
+    ]
+    assert "Not asked: gemini" in findings[2].remedy
+    asked = {word for words in cluster.ran for word in words if word.startswith("--only=")}
+    assert asked == {f"--only={name}" for name in (*SERVICES, SHOP)} - {"--only=gemini"}

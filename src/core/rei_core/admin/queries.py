@@ -35,7 +35,6 @@ from rei_core.users import queries as users
 # What waits is asked by partial indexes that hold no more than it.
 GLANCE = """
 SELECT
-    (SELECT count(*) FROM jobs WHERE status = 'processing' AND lease_until < now()) AS lapsed,
     (SELECT count(*) FROM jobs
      WHERE status = 'queued' AND finished_at IS NULL AND deadline_at < now()) AS overdue,
     (SELECT count(*) FROM users) AS customers,

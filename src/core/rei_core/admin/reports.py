@@ -53,8 +53,6 @@ class Glance:
     """The whole shop in a screenful."""
 
     queue: QueueState
-    lapsed: int
-    """Jobs at work whose worker has not renewed its lease: the sweep takes them within seconds."""
     overdue: int
     """Jobs that wait past their deadline: the sweep fails and refunds them within seconds."""
     paused: tuple[OpenCircuit, ...]

@@ -6,6 +6,7 @@ A check returns what it found, or raises; `run_checks` makes a finding of either
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 import httpx
 from redis.asyncio import Redis
 
+from rei_core.admin.judging import Finding, Verdict
 from rei_core.catalog import load_catalog
 from rei_core.db.address import connect
 from rei_core.db.migrate import schema_state
@@ -21,9 +23,11 @@ from rei_core.images.gemini import GeminiClient
 from rei_core.logs import masked_text
 from rei_core.payments.yookassa import YooKassaClient
 from rei_core.settings import (
+    TELEGRAM_PATH,
     CatalogSettings,
     CoreSettings,
     GeminiSettings,
+    ReceivingSettings,
     RedisSettings,
     TelegramSettings,
     YooKassaSettings,
@@ -34,15 +38,8 @@ CHECK_SECONDS_MAX: Final = 15.0
 DETAIL_LENGTH_MAX: Final = 300
 REDIS_VERSION_MIN: Final = (6, 2)
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found; `remedy` says what to do when it is not all right."""
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
+LAST_ERROR_SECONDS: Final = 900.0
+PENDING_UPDATES_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +59,24 @@ async def run_checks(checks: Sequence[Check]) -> list[Finding]:
 async def _run(check: Check) -> Finding:
     try:
         async with asyncio.timeout(CHECK_SECONDS_MAX):
-            return Finding(check.name, ok=True, detail=await check.ask())
+            return Finding(check.name, Verdict.OK, await check.ask())
+    except CheckDoubtful as doubt:
+        return Finding(check.name, Verdict.WARN, str(doubt), check.remedy)
     except TimeoutError:
         detail = f"no answer in {CHECK_SECONDS_MAX:.0f} s"
     except ReiError as error:
         detail = str(error)
     except Exception as error:  # a doctor who faints helps nobody
         detail = masked_text(f"{type(error).__name__}: {error}")[:DETAIL_LENGTH_MAX]
-    return Finding(check.name, ok=False, detail=detail, remedy=check.remedy)
+    return Finding(check.name, Verdict.FAIL, detail, check.remedy)
 
 
 class CheckFailed(ReiError):
     """A check that got an answer, and not the one we need."""
+
+
+class CheckDoubtful(ReiError):
+    """A check that got an answer with which things still work, and that somebody should look at."""
 
 
 async def check_database() -> str:
@@ -108,20 +111,45 @@ async def check_redis() -> str:
 
 async def check_telegram() -> str:
     """The bot's name."""
-    settings = load(TelegramSettings)
+    me = await _ask_telegram(load(TelegramSettings), "getMe")
+    return f"@{me.get('username')}"
+
+
+async def check_webhook() -> str:
+    """Whether updates reach us, as Telegram sees it."""
+    settings = load(ReceivingSettings)
+    info = await _ask_telegram(settings, "getWebhookInfo")
+    url, waiting = info.get("url", ""), info.get("pending_update_count", 0)
+    if settings.mode == "polling":
+        if url:
+            raise CheckFailed(f"REI_MODE is polling, and Telegram brings updates to {url}")
+        return f"none, as polling wants it; {waiting} updates wait"
+    wanted = f"{(settings.public_url or '').rstrip('/')}{TELEGRAM_PATH}"
+    if url != wanted:
+        raise CheckFailed(f"Telegram brings updates to {url or 'nowhere'}, and not to {wanted}")
+    if time.time() - info.get("last_error_date", 0) < LAST_ERROR_SECONDS:
+        said = str(info.get("last_error_message", "?"))[:DETAIL_LENGTH_MAX]
+        raise CheckDoubtful(f"Telegram could not bring an update lately: {said}")
+    if waiting > PENDING_UPDATES_MAX:
+        raise CheckDoubtful(f"{waiting} updates wait at Telegram")
+    return f"{url}, {waiting} updates wait"
+
+
+async def _ask_telegram(settings: TelegramSettings, method: str) -> dict[str, Any]:
     token = settings.bot_token.get_secret_value()
     async with httpx.AsyncClient(timeout=CHECK_SECONDS_MAX) as client:
         try:
-            answer = await client.get(f"{settings.telegram_api_url}/bot{token}/getMe")
+            answer = await client.get(f"{settings.telegram_api_url}/bot{token}/{method}")
             body = answer.json()
         except ValueError as error:
-            raise CheckFailed("the answer to getMe is not Telegram's") from error
+            raise CheckFailed(f"the answer to {method} is not Telegram's") from error
         except httpx.HTTPError as error:  # its text may hold the URL, and that the token
-            raise CheckFailed(f"getMe failed: {type(error).__name__}") from None
+            raise CheckFailed(f"{method} failed: {type(error).__name__}") from None
     if not isinstance(body, dict) or not body.get("ok"):
         reason = body.get("description", "?") if isinstance(body, dict) else "?"
-        raise CheckFailed(f"getMe refused: {reason}")
-    return f"@{body['result'].get('username')}"
+        raise CheckFailed(f"{method} refused: {reason}")
+    result: dict[str, Any] = body["result"]
+    return result
 
 
 async def check_yookassa() -> str:

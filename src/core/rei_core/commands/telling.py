@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rei_core.admin.asking import rubles_with_sign
+from rei_core.admin.judging import ago
 from rei_core.admin.reports import (
     Glance,
     JobsReport,
@@ -71,14 +72,6 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
 
 
-def ago(seconds: float) -> str:
-    """`40 s`, `12 min`, `5 h`, `3 d`."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def moment(at: datetime | None) -> str:
     """`2026-11-28 11:40`, in UTC."""
     return NONE if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
@@ -101,9 +94,7 @@ def show_glance(glance: Glance, out: Console) -> None:
     found.show_header = False
     found.add_row("queue", f"{queue.queued} waiting (oldest {oldest}), {queue.processing} at work")
     found.add_row("a picture takes", mean)
-    found.add_row(
-        "stuck", f"{glance.lapsed} without a worker, {glance.overdue} past their deadline"
-    )
+    found.add_row("stuck", f"{queue.lapsed} without a worker, {glance.overdue} past their deadline")
     paused = ", ".join(f"{one.name}: {one.reason}" for one in glance.paused)
     found.add_row("orders", f"[red]PAUSED[/] ({escape(paused)})" if paused else "taken")
     found.add_row("payments pending", _waiting(glance.payments))

@@ -25,6 +25,9 @@ from rei_core.commands.change import (
     sensible,
     yes_option,
 )
+from rei_core.commands.doctor import doctor as doctor_command
+from rei_core.commands.doctor import exit_status
+from rei_core.commands.doctor import show as show_findings
 from rei_core.commands.look import USER_ID, Output, output_option
 from rei_core.commands.refund import refund
 from rei_core.errors import ReiError
@@ -125,7 +128,7 @@ def kubectl_rei() -> None:
     """Rei in a cluster, for people on call; the same words as `rei` has.
 
     \b
-    Look:      status, user, payments, jobs, top, log, audit, refund list
+    Look:      status, doctor, user, payments, jobs, top, log, audit, refund list
     Change:    credit, debit, ban, unban, refund start
     Maintain:  stuck, reconcile, cleanup, backup, restore
 
@@ -139,6 +142,16 @@ def kubectl_rei() -> None:
 
 for one in (*look.COMMANDS, audit_command):
     kubectl_rei.add_command(Forwarded(one, str(one.name)))
+
+
+@kubectl_rei.command(help=(doctor_command.help or "").replace("rei ", "kubectl rei "))
+@output_option
+@where
+def doctor(*, output: Output, **chosen: str | None) -> None:
+    """Each part asks what it has the credentials for."""
+    findings = work.examine(kubectl_of(chosen))
+    show_findings(findings, output)
+    sys.exit(exit_status(findings))
 
 
 @kubectl_rei.group("refund", help=refund.help)

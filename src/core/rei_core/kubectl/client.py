@@ -38,8 +38,9 @@ class Kubectl(Protocol):
         """What it prints with `--output=json`; raises `KubectlFailed`."""
         ...
 
-    def text(self, *words: str) -> str:
-        """What it prints; raises `KubectlFailed`."""
+    def text(self, *words: str, any_status: bool = False) -> str:
+        """What it prints; raises `KubectlFailed`. With `any_status` a failure that has printed
+        something is an answer."""
         ...
 
     def through(self, *words: str) -> int:
@@ -59,17 +60,17 @@ class Program:
         answer: Json = json.loads(self._run((*words, "--output=json"), stdin=given))
         return answer
 
-    def text(self, *words: str) -> str:
+    def text(self, *words: str, any_status: bool = False) -> str:
         """See `Kubectl`."""
-        return self._run(words, stdin=None)
+        return self._run(words, stdin=None, any_status=any_status)
 
     def through(self, *words: str) -> int:
         """See `Kubectl`."""
         return self._started(words, capture=False, stdin=None).returncode
 
-    def _run(self, words: Sequence[str], *, stdin: str | None) -> str:
+    def _run(self, words: Sequence[str], *, stdin: str | None, any_status: bool = False) -> str:
         ended = self._started(words, capture=True, stdin=stdin)
-        if ended.returncode != 0:
+        if ended.returncode != 0 and not (any_status and ended.stdout):
             raise KubectlFailed(words, ended.stderr)
         return ended.stdout
 

@@ -75,6 +75,10 @@ def run_through(kubectl: Kubectl, words: Sequence[str], *, part: Part = "operato
     return kubectl.through(*exec_words(find(kubectl, part), part, words, terminal=terminal))
 
 
-def run_text(kubectl: Kubectl, words: Sequence[str], *, part: Part = "operator") -> str:
-    """The same, and what it printed; raises `KubectlFailed`."""
-    return kubectl.text(*exec_words(find(kubectl, part), part, words, terminal=False))
+def run_text(
+    kubectl: Kubectl, words: Sequence[str], *, part: Part = "operator", any_status: bool = False
+) -> str:
+    """The same, and what it printed; raises `KubectlFailed`, with `any_status` only if it printed
+    nothing."""
+    command = exec_words(find(kubectl, part), part, words, terminal=False)
+    return kubectl.text(*command, any_status=any_status)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from rei_core.admin.judging import Finding, Verdict
 from rei_core.admin.service import Changed
 from rei_core.errors import OperationConflict, ReiError
 from rei_core.kubectl import manifests, pods
@@ -28,6 +29,11 @@ Found = TypeVar("Found")
 
 FIELD_MANAGER: Final = "kubectl-rei"
 LOOK_SECONDS: Final = 0.5
+ASKED: Final[Mapping[pods.Part, tuple[str, ...]]] = {
+    "operator": ("database", "yookassa", "shop"),
+    "bot": ("redis", "telegram", "webhook"),
+    "worker": ("gemini",),
+}
 NOBODY_KNOWN: Final = "somebody"
 
 
@@ -152,6 +158,25 @@ def unban(
     words = ["unban", str(user_id), f"--reason={reason}", f"--by=kubernetes:{by}", "--output=json"]
     changed: Json = json.loads(pods.run_text(kubectl, words))
     return changed
+
+
+def examine(kubectl: Kubectl) -> list[Finding]:
+    """Every part's answers to what it has the credentials for: no pod has them all."""
+    return [finding for part, names in ASKED.items() for finding in _examine(kubectl, part, names)]
+
+
+def _examine(kubectl: Kubectl, part: pods.Part, names: tuple[str, ...]) -> list[Finding]:
+    words = ["doctor", *(f"--only={name}" for name in names), "--output=json"]
+    try:
+        said = pods.run_text(kubectl, words, part=part, any_status=True)
+        found = json.loads(said)
+    except (pods.NoPod, KubectlFailed, ValueError) as error:
+        remedy = f"kubectl describe pods; kubectl logs deploy/rei-{part}"
+        not_asked = f"{remedy}. Not asked: {', '.join(names)}"
+        return [Finding(part, Verdict.FAIL, str(error), not_asked)]
+    return [
+        Finding(one["name"], Verdict(one["verdict"]), one["detail"], one["remedy"]) for one in found
+    ]
 
 
 def run_now(
