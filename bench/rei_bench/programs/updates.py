@@ -23,7 +23,6 @@ from rei_bench.programs import config, tell
 from rei_bot.dispatcher import build_dispatcher
 from rei_bot.http import WebhookServer
 from rei_bot.metrics import Metrics
-from rei_bot.registration import PATH
 from rei_bot.services import Services
 from rei_bot.throttle import Throttle
 from rei_bot.updates import UpdateHandler
@@ -33,7 +32,7 @@ from rei_core.catalog import load_catalog
 from rei_core.db import Pool
 from rei_core.payments.service import TopUpTerms
 from rei_core.rates import SharedLimiter
-from rei_core.settings import BotSettings
+from rei_core.settings import TELEGRAM_PATH, BotSettings
 
 
 class StubConnection:
@@ -121,7 +120,7 @@ async def main() -> None:
         metrics=metrics,
         gate=Gate(UPDATES_AT_ONCE_MAX),
     )
-    server = WebhookServer({PATH: webhook.take})
+    server = WebhookServer({TELEGRAM_PATH: webhook.take})
     await server.start("127.0.0.1", config()["port"])
     tell("ready")
     await asyncio.Event().wait()

@@ -13,8 +13,8 @@ from rei_bench.http_load import Requests, load
 from rei_bench.outside import SECRET, TOKEN
 from rei_bench.plan import Case, Contender, Row, Sample, Scale, Wanted
 from rei_bench.stage import Stage
-from rei_bot.registration import PATH
 from rei_bot.webhooks import SECRET_HEADER
+from rei_core.settings import TELEGRAM_PATH
 from rei_sandbox.services import free_port
 
 CONNECTIONS = 32
@@ -31,7 +31,7 @@ _UPDATE = {
     },
 }
 REQUESTS = Requests(
-    path=PATH,
+    path=TELEGRAM_PATH,
     body=json.dumps(_UPDATE).replace('"{n}"', "{n}"),
     connections=CONNECTIONS,
     headers={SECRET_HEADER: SECRET},
@@ -45,7 +45,7 @@ OURS = "Rei's way to the handler"
 @contextlib.contextmanager
 def cases(stage: Stage, scale: Scale) -> Iterator[Sequence[Case]]:
     seconds = scale.pick(quick=1, full=4)
-    where = {"path": PATH, "token": TOKEN, "secret": SECRET}
+    where = {"path": TELEGRAM_PATH, "token": TOKEN, "secret": SECRET}
 
     def contender(name: str, environment: str, **config: str) -> Contender:
         def server(port: int) -> AbstractContextManager[Child]:
