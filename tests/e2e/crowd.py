@@ -98,8 +98,10 @@ class Crowd:
                 )  # fmt: skip
         finally:
             await client.aclose()
-        for what, number in self.report.rows():
-            self._say(f"    {what}: {number}")
+        self._say(
+            f"{self.orders} orders, {self.report.transfers} transfers so far; attempts beyond the "
+            f"first: {self.report.retries}; violations: {len(self.report.violations)}"
+        )
 
 
 @contextlib.asynccontextmanager

@@ -34,7 +34,7 @@ async def test_an_upgrade_backs_up_migrates_and_rolls_while_customers_are_served
     assert await _has_column(release, "of_the_next_release")
     backups = (await release.kubectl.json("get", "backups"))["items"]
     (made,) = (each for each in backups if "-upgrade-" in each["metadata"]["name"])
-    assert made["status"]["verification"]["verified"] is True
+    assert made["status"]["verified"] == "Restore"
 
 
 async def test_a_migration_that_fails_leaves_the_old_pods_alone(
