@@ -30,8 +30,8 @@ test: ## Run all tests: unit, integration, migrations, browser, acceptance, clus
 	@$(BIN)/python -m rei_sandbox.cluster prepare
 	$(BIN)/pytest $(PYTEST)
 
-test-unit: ## Run the tests that need nothing but Python
-	@tools/setup
+test-unit: ## Run the tests that need no server: Python, and promtool for the alerts
+	@tools/setup prometheus
 	$(BIN)/pytest $(PYTEST) tests/unit
 
 test-integration: ## Run the tests on real PostgreSQL, Redis and HTTP

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.helm import Helm
 from rei_sandbox.cluster.programs import obtain_helm
+from rei_sandbox.prometheus import UNPACKED
 
 Json = dict[str, Any]
 Render = Callable[..., list[Json]]
@@ -77,3 +80,23 @@ def profile(request: pytest.FixtureRequest) -> str:
     """Each set of values in turn."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def amtool() -> Callable[..., str]:
+    """What Alertmanager's own tool says. Not to be had: a skip that says why, a failure under CI=true."""
+    found = shutil.which("amtool") or shutil.which("amtool", path=UNPACKED)
+    if found is None:
+        why = "no Alertmanager here: `tools/setup prometheus` gets one"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [found, "--no-version-check", *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run

@@ -159,6 +159,8 @@ def test_two_releases_share_no_name_of_the_namespace(helm: Helm) -> None:
         "template", "shop", str(CHART), "--kube-version=1.37.2", *options,
         "--api-versions=gateway.networking.k8s.io/v1/HTTPRoute",
         "--api-versions=monitoring.coreos.com/v1/PodMonitor",
+        "--api-versions=monitoring.coreos.com/v1/PrometheusRule",
+        "--api-versions=monitoring.coreos.com/v1alpha1/AlertmanagerConfig",
     )  # fmt: skip
     second = {(each["kind"], each["metadata"]["name"]) for each in yaml.safe_load_all(text) if each}
     assert first & second == set()

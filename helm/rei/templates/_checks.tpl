@@ -52,6 +52,15 @@
 {{- if $values.bot.httpRoute.enabled -}}
 {{- include "rei.needsKind" (dict "root" . "kind" "gateway.networking.k8s.io/v1/HTTPRoute" "of" "the Gateway API" "else" "bot.ingress.enabled=true") -}}
 {{- end -}}
+{{- if $values.monitoring.prometheusRule.enabled -}}
+{{- include "rei.needsKind" (dict "root" . "kind" "monitoring.coreos.com/v1/PrometheusRule" "of" "the Prometheus operator" "else" "monitoring.alertsConfigMap.enabled=true") -}}
+{{- end -}}
+{{- if $values.monitoring.alertmanagerConfig.enabled -}}
+{{- include "rei.needsKind" (dict "root" . "kind" "monitoring.coreos.com/v1alpha1/AlertmanagerConfig" "of" "the Prometheus operator" "else" "monitoring.alertsConfigMap.enabled=true") -}}
+{{- if not (and $values.monitoring.telegram.chatId $values.monitoring.telegram.botToken.existingSecret) -}}
+{{- fail "\n\nmonitoring.telegram: chatId and botToken.existingSecret are needed: which group is told of alerts, and by which bot. Make a Secret with its token, in this namespace, and name it.\n" -}}
+{{- end -}}
+{{- end -}}
 {{- if $values.metrics.podMonitor.enabled -}}
 {{- include "rei.needsKind" (dict "root" . "kind" "monitoring.coreos.com/v1/PodMonitor" "of" "the Prometheus operator" "else" "metrics.podMonitor.enabled=false") -}}
 {{- end -}}

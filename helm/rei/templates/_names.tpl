@@ -27,6 +27,11 @@ labels:
   {{- include "rei.labels" . | nindent 2 }}
 {{- end -}}
 
+{{/* The labels by which Prometheus tells this release from others. */}}
+{{- define "rei.seriesSelector" -}}
+{{- .Values.autoscaling.prometheus.selector | default (printf "namespace=%q" .Release.Namespace) -}}
+{{- end -}}
+
 {{/* The image of a part: registry/repository, by digest if there is one, else by tag. */}}
 {{- define "rei.image" -}}
 {{- $image := (index .root.Values .part).image -}}

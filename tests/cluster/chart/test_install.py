@@ -23,7 +23,9 @@ from .conftest import MINIMAL, run
 
 pytestmark = pytest.mark.usefixtures("crds")
 
-FOREIGN = ("ScaledObject", "PodMonitor", "Cluster", "HTTPRoute")
+FOREIGN = (
+    "ScaledObject", "PodMonitor", "PrometheusRule", "AlertmanagerConfig", "Cluster", "HTTPRoute",
+)  # fmt: skip
 TEST_VALUES = CHART.parents[1] / "tests" / "chart" / "values"
 PROFILES = {
     "minimal": MINIMAL,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rei_sandbox.prometheus import obtain
+from rei_sandbox.prometheus import Programs
 
 from .documented import CHECKOUT, expanded, label_values, series_names
 
@@ -37,22 +37,22 @@ RECORDS = {rule["record"] for rule in RULES_OF_ALL if "record" in rule}
 NAMES = sorted({rule["alert"] for rule in ALERTS})
 
 
-def promtool(*arguments: str, folder: Path = CHECKOUT) -> None:
+def promtool(programs: Programs, *arguments: str, folder: Path = CHECKOUT) -> None:
     done = subprocess.run(
-        [str(obtain().promtool), *arguments],
+        [str(programs.promtool), *arguments],
         cwd=folder, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_promtool_finds_nothing_to_say() -> None:
-    promtool("check", "rules", "--lint=all", "--lint-fatal", str(RULES))
+def test_promtool_finds_nothing_to_say(prometheus_programs: Programs) -> None:
+    promtool(prometheus_programs, "check", "rules", "--lint=all", "--lint-fatal", str(RULES))
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("story", STORIES, ids=lambda path: path.stem)
-def test_each_story_ends_as_it_says(story: Path) -> None:
-    promtool("test", "rules", story.name, folder=story.parent)
+def test_each_story_ends_as_it_says(prometheus_programs: Programs, story: Path) -> None:
+    promtool(prometheus_programs, "test", "rules", story.name, folder=story.parent)
 
 
 def told() -> Iterator[tuple[str, bool]]:

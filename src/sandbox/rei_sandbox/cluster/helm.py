@@ -23,6 +23,8 @@ FOREIGN_KINDS: Final = (
     "gateway.networking.k8s.io/v1/HTTPRoute",
     "keda.sh/v1alpha1/ScaledObject",
     "monitoring.coreos.com/v1/PodMonitor",
+    "monitoring.coreos.com/v1/PrometheusRule",
+    "monitoring.coreos.com/v1alpha1/AlertmanagerConfig",
     "postgresql.cnpg.io/v1/Cluster",
 )
 KUBERNETES_VERSION: Final = "1.37.2"
