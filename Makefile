@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e crash-matrix chaos mutants lint format crds renders dashboards screenshots bench bench-scaling clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e e2e-scaling crash-matrix chaos mutants lint format crds renders dashboards screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,11 @@ node: ## Start a whole Kubernetes with one node that runs Rei's images, as root,
 e2e: ## Run the tests on images and on a Kubernetes that runs pods, as root
 	@tools/setup node
 	$(BIN)/pytest tests/e2e
+
+e2e-scaling: ## Scale a release on such a Kubernetes, and draw it into docs/scaling anew
+	@tools/setup node
+	REI_SCALING_TIMELINE=.rei/scaling $(BIN)/pytest tests/e2e/test_scaling.py -k follow
+	@bench/scaling-pictures .rei/scaling
 
 mutants: ## Plant one bug after the other where money moves; exit 0 only if the tests catch each
 	@tools/setup

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator
 from typing import Final
+
+import yaml
 
 from rei_sandbox.cluster.builds import Say
 from rei_sandbox.cluster.errors import KubectlRefused
@@ -39,7 +40,7 @@ LOG_LINES: Final = 30
 async def install_prometheus(cluster: Cluster) -> None:
     """Prometheus at `PROMETHEUS_URL`, answering when this returns; safe to run again."""
     await _apply(cluster, (MANIFESTS / "prometheus.yaml").read_text(encoding="utf-8"))
-    await _rolled_out(cluster, "prometheus", namespace=MONITORING)
+    await _rolled_out(cluster, "deployment/prometheus", namespace=MONITORING)
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +50,7 @@ async def keda(cluster: Cluster, *, say: Say) -> AsyncIterator[None]:
     try:
         await _apply(cluster, manifests)
         for name in ("keda-operator", "keda-metrics-apiserver"):
-            await _rolled_out(cluster, name, namespace="keda")
+            await _rolled_out(cluster, f"deployment/{name}", namespace="keda")
         await _serves_external_metrics(cluster)
         yield
     finally:
@@ -66,10 +67,10 @@ async def prometheus_adapter(cluster: Cluster, *, rules: str) -> AsyncIterator[N
         "data": {"config.yaml": rules},
     }
     adapter = (MANIFESTS / "prometheus-adapter.yaml").read_text(encoding="utf-8")
-    manifests = f"{json.dumps(config)}\n---\n{adapter}"
+    manifests = f"{yaml.safe_dump(config)}\n---\n{adapter}"
     try:
         await _apply(cluster, manifests)
-        await _rolled_out(cluster, "prometheus-adapter", namespace=MONITORING)
+        await _rolled_out(cluster, "deployment/prometheus-adapter", namespace=MONITORING)
         await _serves_external_metrics(cluster)
         yield
     finally:
@@ -96,16 +97,16 @@ async def _delete(cluster: Cluster, manifests: str) -> None:
     await cluster.kubectl(namespace="")("delete", "--ignore-not-found", "-f", "-", stdin=manifests)
 
 
-async def _rolled_out(cluster: Cluster, name: str, *, namespace: str) -> None:
+async def _rolled_out(cluster: Cluster, what: str, *, namespace: str) -> None:
     kubectl = cluster.kubectl(namespace=namespace)
     try:
         timeout = f"--timeout={ROLLOUT_SECONDS_MAX}s"
-        await kubectl("rollout", "status", f"deployment/{name}", timeout)
+        await kubectl("rollout", "status", what, timeout)
     except KubectlRefused as error:
         state = await kubectl("describe", "pods")
         with contextlib.suppress(KubectlRefused):  # its container may not have started yet
-            state += await kubectl("logs", f"deployment/{name}", f"--tail={LOG_LINES}")
-        raise ServiceError(name, f"did not come up: {error}", state) from None
+            state += await kubectl("logs", what, f"--tail={LOG_LINES}")
+        raise ServiceError(what, f"did not come up: {error}", state) from None
 
 
 async def _serves_external_metrics(cluster: Cluster) -> None:
