@@ -33,8 +33,8 @@ NEEDED = ("pause", *PARTS, "postgres", "redis", *NEXT)
 
 ORDER = (
     # First those that start a node themselves: there is room for one on a machine.
-    "test_images", "test_leftovers", "test_node", "test_release", "test_kills", "test_upgrades",
-    "test_scaling", "test_uninstall",
+    "test_images", "test_leftovers", "test_node",
+    "test_release", "test_plugin", "test_kills", "test_upgrades", "test_scaling", "test_uninstall",
 )  # fmt: skip
 
 
@@ -134,7 +134,9 @@ def release(
     if cluster.ours:
         return  # it goes with its node
     if request.session.testsfailed:
-        say(f"the release is left as it is in {NAMESPACE}, to be looked at; the next run removes it")
+        say(
+            f"the release is left as it is in {NAMESPACE}, to be looked at; the next run removes it"
+        )
     else:
         asyncio.run(made.remove())
 
