@@ -31,7 +31,9 @@ words = sys.argv[1:]
 if "pods" in words:
     labels = {{"app.kubernetes.io/name": "rei-operator"}}
     ready = {{"conditions": [{{"type": "Ready", "status": "True"}}]}}
+    levels = {{"name": "log-levels", "configMap": {{"name": "rei-log-levels"}}}}
     pod = {{"metadata": {{"name": "x", "labels": labels}}, "status": ready}}
+    pod["spec"] = {{"volumes": [levels]}}
     print(json.dumps({{"items": [pod]}}))
 elif "exec" in words:
     command = words[words.index("--") + 2:]
@@ -147,3 +149,18 @@ async def test_maintenance_runs_when_it_is_asked_to(shared: Stage, kubectl_rei: 
     [ran] = (await kubectl_rei("stuck", "-o", "json")).json
     assert ran["status"]["lastResult"]["failed"] == 0
     assert "by-hand" in (await kubectl_rei("stuck", "by-hand")).out
+
+
+async def test_log_levels_are_a_config_map_that_is_made_patched_and_emptied(
+    shared: Stage, kubectl_rei: KubectlRei
+) -> None:
+    assert "Nothing is set" in (await kubectl_rei("log-level")).out
+    assert (await kubectl_rei("log-level", "bot=debug")).out == "bot=DEBUG\n"
+    both = await kubectl_rei("log-level", "rei_core.payments=WARNING")
+    assert both.out == "bot=DEBUG\nrei_core.payments=WARNING\n"
+    held = await shared.kubectl.json("get", "configmap", "rei-log-levels")
+    assert held["data"] == {"bot": "DEBUG", "rei_core.payments": "WARNING"}
+    wrong = await kubectl_rei("log-level", "bot=LOUD")
+    assert (wrong.code, "LOUD" in wrong.err) == (1, True)
+    emptied = await kubectl_rei("log-level", "bot-", "rei_core.payments-")
+    assert "Nothing is set" in emptied.out

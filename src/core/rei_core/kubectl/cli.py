@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from rei_core import log_levels
 from rei_core.admin import asking
 from rei_core.commands import change, look, telling
 from rei_core.commands.audit import audit_command
@@ -31,7 +32,7 @@ from rei_core.commands.doctor import show as show_findings
 from rei_core.commands.look import USER_ID, Output, output_option
 from rei_core.commands.refund import refund
 from rei_core.errors import ReiError
-from rei_core.kubectl import manifests, pods, work
+from rei_core.kubectl import levels, manifests, pods, work
 from rei_core.kubectl.client import Json, Program
 from rei_core.money import decimal_of
 from rei_core.trail.model import Word
@@ -131,6 +132,7 @@ def kubectl_rei() -> None:
     Look:      status, doctor, user, payments, jobs, top, log, audit, refund list
     Change:    credit, debit, ban, unban, refund start
     Maintain:  stuck, reconcile, cleanup, backup, restore
+    Logs:      log-level
 
     What only looks runs in the operator's pod (you need pods/exec). What changes something is a
     resource that the operator carries out (you need to create it); refunds run in the pod, too.
@@ -318,6 +320,26 @@ for word, (kind, sentence) in NOW.items():
         f"waits until it has had it. Also while it is suspended."
     )
     kubectl_rei.add_command(_run_word(word, kind, text))
+
+
+@kubectl_rei.command("log-level")
+@click.argument("words", nargs=-1, metavar="[NAME=LEVEL | NAME-]...")
+@where
+def log_level(*, words: tuple[str, ...], **chosen: str | None) -> None:
+    """Change what running pods log, within about a minute and without a restart.
+
+    NAME is a part (bot, worker, operator) or a logger (rei_core.payments, with all below it, in every
+    part); LEVEL is DEBUG, INFO, WARNING or ERROR. NAME- takes a level back to REI_LOG_LEVEL. Without
+    any, the levels that are set are shown. They stay until they are taken back, over upgrades too.
+
+    Example:  kubectl rei log-level rei_core.payments=DEBUG worker=WARNING
+    """
+    kubectl = kubectl_of(chosen)
+    set_now = levels.change(kubectl, log_levels.changes(words))
+    for name, level in sorted(set_now.items()):
+        click.echo(f"{name}={level}")
+    if not set_now:
+        click.echo("Nothing is set: REI_LOG_LEVEL holds.")
 
 
 @kubectl_rei.command()
