@@ -21,7 +21,7 @@ from rei_core.commands import telling, who
 from rei_core.commands.look import USER_ID, Output, output_option
 from rei_core.commands.session import with_connection
 from rei_core.db import Connection
-from rei_core.errors import AmountError
+from rei_core.errors import AmountError, InsufficientFunds
 from rei_core.maintenance.resources.users import UserBanSpec
 from rei_core.money import format_rubles
 from rei_core.trail.model import Word, new_operation_id
@@ -225,8 +225,22 @@ def sensible() -> Iterator[None]:
         raise click.UsageError(f"{error.field.replace('_', '-')} {error.problem}") from None
 
 
+@contextmanager
+def told_in_rubles() -> Iterator[None]:
+    """What the balance cannot bear is refused in rubles; nothing has moved."""
+    try:
+        yield
+    except InsufficientFunds as error:
+        raise click.ClickException(
+            f"user {error.user_id} has {format_rubles(error.balance_kopecks)}, "
+            f"{format_rubles(error.amount_kopecks)} are needed: nothing has moved"
+        ) from None
+
+
 def _done(work: Callable[[Connection], Coroutine[Any, Any, Changed]], output: Output) -> None:
-    show(asyncio.run(with_connection(work)), output)
+    with told_in_rubles():
+        changed = asyncio.run(with_connection(work))
+    show(changed, output)
 
 
 def show(changed: Changed, output: Output) -> None:

@@ -22,6 +22,7 @@ from rei_core.commands.change import (
     operation_option,
     reason_option,
     show,
+    told_in_rubles,
     yes_option,
 )
 from rei_core.commands.look import Output, output_option
@@ -91,7 +92,9 @@ def start(
             pool, provider, wanted, asked=Asked(actor, why), receipt=receipt_of(settings)
         )
 
-    show(asyncio.run(with_yookassa(started)), output)
+    with told_in_rubles():
+        changed = asyncio.run(with_yookassa(started))
+    show(changed, output)
 
 
 @refund.command("list")

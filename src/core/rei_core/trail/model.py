@@ -55,4 +55,4 @@ class Done:
 
 def new_operation_id(word: Word) -> str:
     """A name that nothing has had before, for what does no harm when it is done again."""
-    return f"{word}-{uuid4().hex}"
+    return f"{word}-{uuid4().hex[:20]}"
