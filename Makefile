@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e e2e-scaling crash-matrix chaos mutants lint format crds renders dashboards screenshots bench bench-scaling clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e e2e-scaling crash-matrix chaos mutants lint format crds renders dashboards dashboard-pictures screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,11 @@ renders: ## Write tests/chart/golden anew: what the chart renders to
 dashboards: ## Write helm/rei/files/dashboards anew from src/sandbox/rei_sandbox/dashboards
 	@tools/setup
 	$(BIN)/python tools/dashboards.py
+
+dashboard-pictures: ## Draw docs/images/dashboard-*.svg anew: the dashboards of a shop at work
+	@tools/setup prometheus
+	@$(BIN)/python -m rei_sandbox.cluster prepare
+	REI_DASHBOARD_PICTURES=docs/images $(BIN)/pytest -p no:xdist tests/cluster/dashboards
 
 format: ## Format the code and mend what can be mended
 	@tools/setup

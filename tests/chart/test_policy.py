@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Render
-from .objects import containers, environment, pods
+from .conftest import Json, Render
+from .objects import containers, environment, one, pods
 
 SECRET = {
     "BOT_TOKEN", "GEMINI_API_KEY", "YOOKASSA_SECRET_KEY", "REI_WEBHOOK_SECRET", "REI_DATABASE_URL",
@@ -67,3 +67,14 @@ def test_a_part_is_asked_how_it_is_where_the_world_cannot_ask(render: Render, pa
     (container,) = pod["containers"]
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         assert container[probe]["httpGet"]["port"] == "status"
+
+
+def test_a_dashboard_may_reach_an_internal_database_if_it_is_named(render: Render) -> None:
+    def peers(*options: str) -> list[Json]:
+        policy = one(render("minimal", *options), "NetworkPolicy", "rei-postgres")
+        found: list[Json] = policy["spec"]["ingress"][0]["from"]
+        return found
+
+    grafana = {"podSelector": {"matchLabels": {"app": "grafana"}}}
+    named = "--set=networkPolicies.databaseFrom[0].podSelector.matchLabels.app=grafana"
+    assert [*peers(), grafana] == peers(named)

@@ -278,9 +278,17 @@ def manifest_of(
 
 @asynccontextmanager
 async def open_stage(
-    cluster: Cluster, *, postgres_url: str, template_database: str, folder: Path
+    cluster: Cluster,
+    *,
+    postgres_url: str,
+    template_database: str,
+    folder: Path,
+    notifications: str = NOBODY,
 ) -> AsyncIterator[Stage]:
-    """A fresh namespace and database. The namespace's end is ordered after the block, not awaited."""
+    """A fresh namespace and database. The namespace's end is ordered after the block, not awaited.
+
+    `notifications` is where YooKassa's go.
+    """
     namespace = f"rei-test-{uuid.uuid4().hex[:10]}"
     kubectl = cluster.kubectl(namespace=namespace)
     async with AsyncExitStack() as stack:
@@ -289,7 +297,9 @@ async def open_stage(
         database_url = await stack.enter_async_context(_database(postgres_url, template_database))
         pool = await create_pool(database_url, application="test", size_max=10)
         stack.push_async_callback(pool.close)
-        settings = SandboxSettings(port=0, yookassa_secret_key=SHOP_KEY, notification_url=NOBODY)
+        settings = SandboxSettings(
+            port=0, yookassa_secret_key=SHOP_KEY, notification_url=notifications
+        )
         sandbox = await stack.enter_async_context(running(settings))
         api = await stack.enter_async_context(opened(cluster.kubeconfig, namespace=namespace))
         work = folder / namespace

@@ -88,6 +88,11 @@ def test_ids_are_one_panels_each(page: Dashboard) -> None:
     assert len(set(ids)) == len(ids)
 
 
+def test_each_alert_of_the_rules_has_a_panel_and_each_panels_alert_a_rule() -> None:
+    rules = (ROOT / "helm" / "rei" / "files" / "monitoring" / "rules.yaml").read_text()
+    assert set(re.findall(r"- alert: (\w+)", rules)) == panel_of_alert().keys()
+
+
 def test_an_alert_has_one_panel_that_links_to_its_page() -> None:
     for alert, (page, panel) in panel_of_alert().items():
         drawn = [one for one in json.loads(text_of(page))["panels"] if one["id"] == panel.id]

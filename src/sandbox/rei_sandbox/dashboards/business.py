@@ -112,9 +112,9 @@ PAYMENTS: Final = Row(
         ),
         Panel(
             id=14, title="Oldest payment that waits", unit=units.Seconds, width=12,
-            description="More than an hour and a quarter: neither a notification nor the reconciliation "
+            description="A payer has an hour. More than two: neither a notification nor the reconciliation "
                         "has brought its end.",
-            limits=((4500, "red"),), alerts=("ReiPaymentPendingTooLong",),
+            limits=((7200, "red"),), alerts=("ReiPaymentPendingTooLong",),
             ask=(Metric(f"max(rei_payments_oldest_pending_seconds{{{NAMESPACE}}})", "oldest"),),
         ),
     ),

@@ -23,10 +23,16 @@ WHO: Final = "kind, name"
 DAY: Final = 86_400
 
 
-def _since(metric: str, by: str, more: str = "") -> Metric:
-    """Seconds since the moment that a metric tells, for each who tells one."""
-    chosen = f"{NAMESPACE},{more}" if more else NAMESPACE
-    return Metric(f"time() - max by ({by}) ({metric}{{{chosen}}})", f"{{{{{by}}}}}")
+def _since_success(kind: str) -> Metric:
+    """Seconds since the last success of each resource of a kind."""
+    return Metric(f'time() - max by (name) ({LAST}{{{NAMESPACE},kind="{kind}"}})', "{{name}}")
+
+
+def _of_schedules(form: str, metric: str) -> Metric:
+    """About the newest backup of each schedule; those that were made by hand have none."""
+    newest = f"max by (schedule) ({metric}{{{NAMESPACE}}})"
+    named = f'label_replace({newest}, "schedule", "by hand", "schedule", "")'
+    return Metric(form.format(named), "{{schedule}}")
 
 
 def _in_an_hour(metric: str, by: str) -> str:
@@ -85,15 +91,16 @@ BOOKS: Final = Row(
         ),
         Panel(
             id=11, title="Since the last audit", unit=SECONDS, form="number", width=4,
-            description="Of a LedgerAudit that came to its end.",
-            limits=((3 * 3600, "red"),), alerts=("ReiLedgerAuditMissing",),
-            ask=(_since(LAST, "name", 'kind="LedgerAudit"'),),
+            description="Of a LedgerAudit that came to its end. Red: two and a half hours, for one an hour.",
+            limits=((2.5 * 3600, "red"),), alerts=("ReiLedgerAuditMissing",),
+            ask=(_since_success("LedgerAudit"),),
         ),
         Panel(
             id=12, title="Since the last cleanup", unit=SECONDS, form="number", width=4,
-            description="Of a JobRetentionPolicy that came to its end.",
-            limits=((2 * DAY, "red"),), alerts=("ReiCleanupBehind",),
-            ask=(_since(LAST, "name", 'kind="JobRetentionPolicy"'),),
+            description="Of a JobRetentionPolicy that came to its end. Red: two and a half days, for one "
+                        "a day.",
+            limits=((2.5 * DAY, "red"),), alerts=("ReiCleanupBehind",),
+            ask=(_since_success("JobRetentionPolicy"),),
         ),
         Panel(
             id=13, title="Refunds that wait", unit=COUNT, width=8,
@@ -109,21 +116,21 @@ BACKUPS: Final = Row(
     (
         Panel(
             id=20, title="Since the last backup", unit=SECONDS, form="number", width=6,
-            description="That is whole.",
-            limits=((1.25 * DAY, "red"),), alerts=("ReiBackupTooOld",),
-            ask=(_since("rei_backup_last_success_timestamp_seconds", "schedule"),),
+            description="That is whole, by schedule. Red: a day and a half, for one a day.",
+            limits=((1.5 * DAY, "red"),), alerts=("ReiBackupTooOld",),
+            ask=(_of_schedules("time() - {}", "rei_backup_last_success_timestamp_seconds"),),
         ),
         Panel(
             id=21, title="Since the last verified backup", unit=SECONDS, form="number", width=6,
-            description="That was really restored, and whose ledger was audited.",
-            limits=((2.25 * DAY, "red"),), alerts=("ReiBackupUnverified",),
-            ask=(_since("rei_backup_last_verified_timestamp_seconds", "schedule"),),
+            description="That was really restored, and whose ledger was audited. Red: two days, for one a "
+                        "day.",
+            limits=((2 * DAY, "red"),), alerts=("ReiBackupUnverified",),
+            ask=(_of_schedules("time() - {}", "rei_backup_last_verified_timestamp_seconds"),),
         ),
         Panel(
             id=22, title="Size of the last backup", unit=units.BytesIEC, width=12,
             description="As it is stored. One that is suddenly small lacks something.",
-            ask=(Metric(f"max by (schedule) (rei_backup_last_size_bytes{{{NAMESPACE}}})",
-                        "{{schedule}}"),),
+            ask=(_of_schedules("{}", "rei_backup_last_size_bytes"),),
         ),
     ),
 )  # fmt: skip

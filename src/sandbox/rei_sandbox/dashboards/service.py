@@ -36,6 +36,13 @@ def _well(metric: str, well: str, all_of: str) -> str:
     return f'{good} / sum(increase({metric}{{{NAMESPACE},outcome=~"{all_of}"}}[1h]))'
 
 
+def _paused() -> str:
+    """Every open circuit, or a 0 if there is none and PostgreSQL can be asked about it."""
+    paused = f"sum by (circuit, reason) (rei_orders_paused{{{NAMESPACE}}}) > 0"
+    none = f'label_replace(0 * max(rei_queue_queued{{{NAMESPACE}}}), "circuit", "none", "", "")'
+    return f"({paused}) or ({none} unless on () ({paused}))"
+
+
 STATE: Final = Row(
     "Is everything there?",
     (
@@ -64,8 +71,7 @@ STATE: Final = Row(
             description="Circuits that are open, and why: no orders are taken for that model, or none at "
                         "all, and nobody is charged.",
             limits=((1, "red"),), words=((0, "no"),), alerts=("ReiOrdersPaused",),
-            ask=(Metric(f"sum by (circuit, reason) (rei_orders_paused{{{NAMESPACE}}}) > 0 "
-                        f"or 0 * max(rei_queue_queued{{{NAMESPACE}}})", "{{circuit}} {{reason}}"),),
+            ask=(Metric(_paused(), "{{circuit}} {{reason}}"),),
         ),
         Panel(
             id=5, title="The queue is counted", unit=COUNT, form="number", width=4, height=5,
@@ -115,12 +121,10 @@ QUEUE: Final = Row(
                       for name in ("queued", "due", "retrying", "processing")),
         ),
         Panel(
-            id=21, title="Longest wait", unit=SECONDS, width=8,
-            description="The age of the job that waits longest, and the mean time of the jobs of the last "
-                        "minutes from claim to end.",
-            limits=((300, "red"),), alerts=("ReiOldestJobTooOld",),
-            ask=(Metric(f"max(rei_queue_oldest_age_seconds{{{NAMESPACE}}})", "longest wait"),
-                 Metric(f"max(rei_queue_mean_seconds{{{NAMESPACE}}})", "mean time of a job")),
+            id=21, title="Longest wait", unit=SECONDS, width=6,
+            description="The age of the job that waits longest.",
+            limits=((900, "red"),), alerts=("ReiOldestJobTooOld",),
+            ask=(Metric(f"max(rei_queue_oldest_age_seconds{{{NAMESPACE}}})", "longest wait"),),
         ),
         Panel(
             id=22, title="Jobs at work that may be stuck", unit=COUNT, width=4,
@@ -130,9 +134,11 @@ QUEUE: Final = Row(
             ask=(Metric(f"max(rei_queue_lapsed{{{NAMESPACE}}})", "lapsed"),),
         ),
         Panel(
-            id=23, title="Longest at work", unit=SECONDS, width=4,
-            description="The age of the attempt that has been going on for longest.",
-            ask=(Metric(f"max(rei_queue_oldest_at_work_seconds{{{NAMESPACE}}})", "longest at work"),),
+            id=23, title="Time at work", unit=SECONDS, width=6,
+            description="Of the job that has been at work for longest now, and the mean of the last "
+                        "hundred pictures.",
+            ask=(Metric(f"max(rei_queue_oldest_at_work_seconds{{{NAMESPACE}}})", "longest now"),
+                 Metric(f"max(rei_queue_mean_seconds{{{NAMESPACE}}})", "mean")),
         ),
     ),
 )  # fmt: skip
@@ -170,7 +176,7 @@ TELEGRAM: Final = Row(
     "Telegram",
     (
         Panel(
-            id=40, title="Calls of Telegram", unit=CALLS, width=8,
+            id=40, title="Calls of Telegram", unit=CALLS, width=6,
             description="A minute, by who calls and how it ended. limited: Telegram asks us to slow down; "
                         "network: it is not reached.",
             alerts=("ReiTelegramUnreachable", "ReiTelegramLimiting"),
@@ -178,23 +184,23 @@ TELEGRAM: Final = Row(
                              f"{part} {{{{outcome}}}}") for part in ("bot", "worker")),
         ),
         Panel(
-            id=41, title="Time of a call of Telegram", unit=SECONDS, width=5,
+            id=41, title="Time of a call of Telegram", unit=SECONDS, width=4,
             description="95 % are quicker.",
             ask=_of_each(quantile("rei_{part}_telegram_call_seconds", 0.95, 'method!="getUpdates"'),
                          ("bot", "worker")),
         ),
         Panel(
-            id=42, title="Deliveries", unit=OPS, width=6,
+            id=42, title="Deliveries", unit=OPS, width=5,
             description="Pictures and news a minute, by what became of the attempt.",
             ask=(Metric(per_minute("rei_worker_deliveries_total", "outcome"), "{{outcome}}"),),
         ),
         Panel(
-            id=43, title="Deliveries that wait", unit=COUNT, width=5,
+            id=43, title="Deliveries that wait", unit=COUNT, width=4,
             description="Pictures and news that Telegram does not have yet.",
             ask=(Metric(f"max(rei_deliveries_pending{{{NAMESPACE}}})", "waiting"),),
         ),
         Panel(
-            id=44, title="Updates that wait at Telegram", unit=COUNT, width=8,
+            id=44, title="Updates that wait there", unit=COUNT, width=5,
             description="As Telegram tells: it keeps them for a day. Only with a webhook.",
             ask=(Metric(f"max(rei_bot_telegram_pending_updates{{{NAMESPACE}}})", "waiting"),),
         ),
