@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +29,7 @@ from ..operator.stories import a_payment_nobody_told_us_of, a_stuck_job
 from .pages import Block
 from .programs import __file__ as PROGRAMS  # noqa: N812 - a constant here
 
-NAMESPACE = "-n rei "
+NAMESPACE = re.compile(r"-n rei\b")
 DATABASE = "confirmDatabase: rei\n"
 CUSTOMER = 123456789
 """The one of the pages' examples."""
@@ -57,7 +58,7 @@ class Town:
 
     async def paste(self, block: Block) -> tuple[int, str]:
         """Exit status and output of a block of bash, as from a checkout of the repository."""
-        text = block.text.replace(NAMESPACE, f"-n {self.stage.namespace} ")
+        text = NAMESPACE.sub(f"-n {self.stage.namespace}", block.text)
         text = text.replace(DATABASE, f"confirmDatabase: {self.stage.database}\n")
         process = await asyncio.create_subprocess_exec(
             "bash", "-euo", "pipefail", "-c", text, cwd=CHECKOUT,
@@ -91,6 +92,7 @@ async def open_town(
     await asyncio.to_thread(helm, "install", *words, *TAKE_OVER)
     await asyncio.to_thread(helm, "upgrade", *words)  # a second revision, to go back from
     await _default_maintenance(stage, helm)
+    await _pods(stage)
     async with stage.operator() as operator:
         await operator.ready()
         await _history(stage)
@@ -105,6 +107,23 @@ async def _default_maintenance(stage: Stage, helm: Helm) -> None:
     for document in yaml.safe_load_all(held["data"]["maintenance.yaml"]):
         if document:
             await stage.apply(document["kind"], document["metadata"]["name"], document["spec"])
+
+
+async def _pods(stage: Stage) -> None:
+    """One of each Deployment that says it is ready: commands find it, and go no further."""
+    for part in ("bot", "worker", "operator"):
+        name = f"rei-{part}"
+        template = (await stage.get("Deployment", name))["spec"]["template"]
+        container = {"name": part, "image": "rei"}
+        await stage.api.create(
+            "Pod",
+            {
+                "metadata": {"name": f"{name}-0", "labels": template["metadata"]["labels"]},
+                "spec": {"containers": [container]},
+            },
+        )
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        await stage.api.patch("Pod", f"{name}-0", {"status": ready}, subresource="status")
 
 
 async def _history(stage: Stage) -> None:
