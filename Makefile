@@ -9,7 +9,7 @@ JOBS ?= 2000
 KILLS ?= 20
 SEED ?= 1
 
-.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e e2e-scaling crash-matrix chaos mutants lint format crds renders dashboards dashboard-pictures screenshots bench bench-scaling clean
+.PHONY: help setup demo demo-once test test-unit test-integration test-browser test-acceptance test-cluster cluster images node e2e e2e-scaling crash-matrix chaos drill mutants lint format crds renders dashboards dashboard-pictures screenshots bench bench-scaling clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ test-browser: ## Drive the chat page in Chromium
 chaos: ## Break everything around Rei under load, account for every kopeck (JOBS, KILLS, SEED)
 	@tools/setup
 	$(BIN)/rei chaos --jobs $(JOBS) --kills $(KILLS) --seed $(SEED) $(CHAOS)
+
+drill: ## Break the running system in every way that people on call know, and measure (WRITE=docs/drills.md)
+	@tools/setup prometheus
+	@$(BIN)/python -m rei_sandbox.cluster prepare
+	$(BIN)/rei drill $(if $(WRITE),--write $(WRITE)) $(DRILL)
 
 test-acceptance: ## Run the demo with kill -9 in the middle
 	@tools/setup

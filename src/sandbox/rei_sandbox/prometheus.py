@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
 
@@ -61,23 +61,40 @@ class Prometheus:
     """A server with its data under `folder`; `targets` are addresses such as 127.0.0.1:8082."""
 
     def __init__(
-        self, folder: Path, programs: Programs, *, targets: Sequence[str], labels: Mapping[str, str]
+        self,
+        folder: Path,
+        programs: Programs,
+        *,
+        targets: Sequence[str],
+        labels: Mapping[str, str],
+        rules: Path | None = None,
+        alertmanager: str = "",
     ) -> None:
+        """`rules` are evaluated every second, and what fires is told to the `alertmanager`'s address."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._program = programs.prometheus
         self._targets = targets
         self._labels = labels
+        self._rules = rules
+        self._alertmanager = alertmanager
         self._server = Server("prometheus", folder=folder)
         self.url = f"http://127.0.0.1:{free_port()}"
 
     def start(self) -> Self:
         """Ready when this returns; whether it has scraped anything yet is another matter."""
         scraped = {"targets": list(self._targets), "labels": dict(self._labels)}
-        config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        config: dict[str, Any] = {
+            "global": {
+                "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"
+            },
             "scrape_configs": [{"job_name": "rei", "static_configs": [scraped]}],
-        }
+        }  # fmt: skip
+        if self._rules:
+            config["rule_files"] = [str(self._rules)]
+        if self._alertmanager:
+            told = {"targets": [self._alertmanager.removeprefix("http://")]}
+            config["alerting"] = {"alertmanagers": [{"static_configs": [told]}]}
         path = self._folder / "prometheus.yml"
         path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
         self._server.start([
@@ -85,6 +102,7 @@ class Prometheus:
             f"--config.file={path}",
             f"--storage.tsdb.path={self._folder / 'data'}",
             f"--web.listen-address={self.url.removeprefix('http://')}",
+            "--rules.alert.resend-delay=2s",  # what an Alertmanager has missed it hears again soon
             "--log.level=warn",
         ])  # fmt: skip
         self._server.wait_ready(self._is_ready, until=time.monotonic() + START_SECONDS_MAX)

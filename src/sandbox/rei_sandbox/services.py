@@ -113,6 +113,11 @@ class Postgres:
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
         _end(self.process, signal.SIGINT)
 
+    @property
+    def programs(self) -> Path:
+        """The folder of pg_dump, pg_restore and the other client programs."""
+        return _postgres_bin("pg_dump").parent
+
     def psql(self, sql: str, *, database: str = "postgres") -> str:
         """Run one statement with the server's own client; return its bare output."""
         command = [str(_postgres_bin("psql")), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
@@ -123,6 +128,11 @@ class Postgres:
         if done.returncode != 0:
             raise ServiceError("psql", f"exit {done.returncode}", done.stderr)
         return done.stdout.strip()
+
+    def make_database(self, name: str) -> None:
+        """Make an empty database, if there is none of this name."""
+        if not self.psql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+            self.psql(f'CREATE DATABASE "{name}"')
 
     def _init_once(self) -> None:
         if (self.data / "PG_VERSION").exists():

@@ -28,6 +28,8 @@ YOOKASSA: Final = ("YOOKASSA_SHOP_ID", "YOOKASSA_SECRET_KEY")
 GEMINI: Final = ("GEMINI_API_KEY",)
 SANDBOX_TOKEN: Final = "7000000001:sandbox-token"  # noqa: S105 - the stand-in lets any token in
 
+MAINTENANCE_DATABASE: Final = "postgres"
+
 Say = Callable[[str, float], None]
 """Told what has just become ready, and after how many seconds."""
 
@@ -65,10 +67,13 @@ class Stage:
         sandbox_port: int = 0,
         environment: Mapping[str, str] | None = None,
         database_url: str = "",
+        database: str = MAINTENANCE_DATABASE,
     ) -> None:
         """`environment` adds settings of all processes; `database_url` replaces what they would use.
 
         (A proxy between them and PostgreSQL has its address only once PostgreSQL has one.)
+        `database` is the name of a database of their own, which is made if it is another than the
+        server's.
         """
         self.outside = outside or Outside()
         self.folder = folder
@@ -77,6 +82,7 @@ class Stage:
         self.redis = Redis(folder / "redis")
         self.mode = mode
         self._database_url = database_url
+        self._database = database
         self._sandbox_port = sandbox_port or free_port()
         self.bot_ports = [free_port() for _ in range(bots)]
         self._bot_metrics_ports = [free_port() for _ in range(bots)]
@@ -108,7 +114,7 @@ class Stage:
     @property
     def database_url(self) -> str:
         """Where the processes' database is, without any proxy between."""
-        return self.postgres.url()
+        return self.postgres.url(self._database)
 
     @property
     def bot(self) -> Program:
@@ -132,6 +138,12 @@ class Stage:
     def worker_metrics_url(self) -> str:
         """Where the first worker tells how it is."""
         return f"http://127.0.0.1:{self._worker_ports[0]}/metrics"
+
+    @property
+    def metrics_addresses(self) -> list[str]:
+        """What Prometheus scrapes: every bot and every worker."""
+        ports = [*self._bot_metrics_ports, *self._worker_ports]
+        return [f"127.0.0.1:{port}" for port in ports]
 
     @property
     def programs(self) -> list[Program]:
@@ -190,6 +202,8 @@ class Stage:
         return [*(program.log for program in self.programs), self.postgres.log, self.redis.log]
 
     def _migrate(self) -> None:
+        if self._database != MAINTENANCE_DATABASE:
+            self.postgres.make_database(self._database)
         asyncio.run(migrate(self.database_url))
 
     def _program(
