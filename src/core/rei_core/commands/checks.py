@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 from redis.asyncio import Redis
@@ -18,7 +19,7 @@ from rei_core.admin.judging import Finding, Verdict
 from rei_core.catalog import load_catalog
 from rei_core.db.address import connect
 from rei_core.db.migrate import schema_state
-from rei_core.errors import ReiError
+from rei_core.errors import ImageProviderError, PaymentOutcomeUnknown, ReiError
 from rei_core.images.gemini import GeminiClient
 from rei_core.logs import masked_text
 from rei_core.payments.yookassa import YooKassaClient
@@ -62,6 +63,8 @@ async def _run(check: Check) -> Finding:
             return Finding(check.name, Verdict.OK, await check.ask())
     except CheckDoubtful as doubt:
         return Finding(check.name, Verdict.WARN, str(doubt), check.remedy)
+    except CheckFailed as failure:
+        return Finding(check.name, Verdict.FAIL, str(failure), failure.remedy or check.remedy)
     except TimeoutError:
         detail = f"no answer in {CHECK_SECONDS_MAX:.0f} s"
     except ReiError as error:
@@ -72,7 +75,20 @@ async def _run(check: Check) -> Finding:
 
 
 class CheckFailed(ReiError):
-    """A check that got an answer, and not the one we need."""
+    """A check that got no answer, or not the one we need; `remedy` if it knows a better one than the
+    check's own."""
+
+    def __init__(self, problem: str, *, remedy: str = "") -> None:
+        self.remedy = remedy
+        super().__init__(problem)
+
+
+def out_of_reach(url: str) -> str:
+    """What to do when nobody answers there: a key is not to blame."""
+    return (
+        f"Can this machine reach {urlsplit(url).netloc}? "
+        "Look at DNS, proxy, firewall and network policies"
+    )
 
 
 class CheckDoubtful(ReiError):
@@ -144,7 +160,10 @@ async def _ask_telegram(settings: TelegramSettings, method: str) -> dict[str, An
         except ValueError as error:
             raise CheckFailed(f"the answer to {method} is not Telegram's") from error
         except httpx.HTTPError as error:  # its text may hold the URL, and that the token
-            raise CheckFailed(f"{method} failed: {type(error).__name__}") from None
+            raise CheckFailed(
+                f"{method} failed: {type(error).__name__}",
+                remedy=out_of_reach(settings.telegram_api_url),
+            ) from None
     if not isinstance(body, dict) or not body.get("ok"):
         reason = body.get("description", "?") if isinstance(body, dict) else "?"
         raise CheckFailed(f"{method} refused: {reason}")
@@ -162,6 +181,10 @@ async def check_yookassa() -> str:
     )
     try:
         return f"shop {await client.check_credentials()}"
+    except PaymentOutcomeUnknown as error:
+        if error.http_status is not None:
+            raise
+        raise CheckFailed(str(error), remedy=out_of_reach(settings.yookassa_api_url)) from None
     finally:
         await client.aclose()
 
@@ -176,6 +199,10 @@ async def check_gemini() -> str:
     try:
         for model in models:
             await client.probe(model)
+    except ImageProviderError as error:
+        if error.http_status is not None:
+            raise
+        raise CheckFailed(str(error), remedy=out_of_reach(settings.gemini_base_url)) from None
     finally:
         await client.aclose()
     return f"models {', '.join(models)}"
