@@ -271,6 +271,12 @@ class Conversation:
         self._messages = itertools.count(1)
         self.language = "ru"
 
+    def orders(self, outcome: str) -> float | None:
+        """How many confirmed orders were counted with this end."""
+        return self.services.metrics.registry.get_sample_value(
+            "rei_bot_orders_total", {"outcome": outcome}
+        )
+
     def person(self, user_id: int) -> TelegramUser:
         return TelegramUser(
             id=user_id, is_bot=False, first_name="Аня <b>", language_code=self.language

@@ -137,6 +137,7 @@ async def test_money_gone_between_card_and_confirm_offers_a_top_up(rei: Conversa
     refused = await rei.tap(second, "Нарисовать")
     assert "Не хватает 10 ₽" in refused.text
     assert await rei.count("jobs") == 1
+    assert rei.orders("accepted") == rei.orders("insufficient_funds") == 1
 
 
 async def test_a_price_that_changed_is_shown_before_it_is_charged(rei: Conversation) -> None:
@@ -158,6 +159,7 @@ async def test_paused_orders_charge_nothing_and_say_so(rei: Conversation) -> Non
     await open_circuit(rei, "bad_key")
     card = await ordered(rei)
     assert "приостановлены" in card.text
+    assert rei.orders("provider_paused") == 1
     assert "Деньги не списаны" in card.text
     assert await rei.balance() == 10_000
     assert rei.bell.rung == []

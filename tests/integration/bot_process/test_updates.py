@@ -56,6 +56,23 @@ async def test_a_wrong_secret_is_refused_before_anything_is_read(
         )
         assert answer.status_code == 401
         assert await stage.count("telegram_updates") == 0
+        assert rei.count("rei_bot_updates_total", kind="other", outcome="unauthorized") == 1
+
+
+async def test_what_there_is_no_place_for_is_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Telegram and YooKassa are answered 503 and repeat it: who looks at failures has to see that."""
+    monkeypatch.setattr("rei_bot.process.UPDATES_AT_ONCE_MAX", 0)
+    monkeypatch.setattr("rei_bot.process.NOTIFICATIONS_AT_ONCE_MAX", 0)
+    notification = {"type": "notification", "event": "payment.succeeded", "object": {"id": "p-1"}}
+    async with stage.bot() as rei:
+        assert await rei.post_update(stage.telegram.message("hi")) == 503
+        answer = await rei.http.post("/webhook/yookassa", json=notification)
+        assert answer.status_code == 503
+        assert rei.count("rei_bot_updates_total", kind="message", outcome="turned_away") == 1
+        counted = {"event": "payment.succeeded", "outcome": "turned_away"}
+        assert rei.count("rei_bot_notifications_total", **counted) == 1
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,34 @@ async def test_a_blocked_prompt_is_refunded_and_told_in_the_customers_language(
     assert "безопасност" in told
 
 
+async def test_an_order_is_counted_by_whose_fault_its_end_is(studio: Studio) -> None:
+    """What is promised is measured by it: a blocked prompt breaks no promise, a wrong key does."""
+    await studio.customer()
+    wrong_key = ImageProviderError(FailureClass.OUR_FAULT, "bad_key", "API_KEY_INVALID")
+    studio.provider.outcomes = [BLOCKED]
+    async with studio.working() as worker:
+
+        def ended(outcome: str) -> float | None:
+            return worker.metrics.registry.get_sample_value(
+                "rei_worker_orders_ended_total", {"outcome": outcome}
+            )
+
+        assert [ended(outcome) for outcome in ("completed", "refused", "failed")] == [0, 0, 0]
+        await studio.order()
+        await studio.until_delivered()
+        assert [ended(outcome) for outcome in ("completed", "refused", "failed")] == [0, 1, 0]
+        await studio.order()
+        await studio.until_delivered()
+        assert [ended(outcome) for outcome in ("completed", "refused", "failed")] == [1, 1, 0]
+        studio.provider.outcomes = [wrong_key]
+        job = await studio.order()
+        await studio.until_status(job, "failed")
+        assert [ended(outcome) for outcome in ("completed", "refused", "failed")] == [1, 1, 1]
+        calls = {"outcome": "bad_key", "failure": "our_fault"}
+        counted = worker.metrics.registry.get_sample_value
+        assert counted("rei_worker_provider_calls_total", calls) == 1
+
+
 async def test_a_busy_provider_is_tried_again_and_the_customer_sees_why_it_takes_long(
     studio: Studio,
 ) -> None:
