@@ -109,8 +109,8 @@ async def test_top_counts_what_was_captured(rei: Rei) -> None:
 @pytest.mark.usefixtures("busy")
 async def test_a_customer_is_told_whole(rei: Rei) -> None:
     told = (await rei("user", "1", "--limit", "3", "-o", "json")).json
-    assert told["user"]["balance_kopecks"] == 7000
-    assert told["user"]["active_jobs"] == 2
+    assert told["balance_kopecks"] == 7000
+    assert told["active_jobs"] == 2
     assert (told["paid_kopecks"], told["spent_kopecks"]) == (0, 1000)
     assert len(told["transfers"]) == 3
     unknown = await rei("user", "99")

@@ -89,7 +89,7 @@ def user(*, user_id: int, limit: int, output: Output) -> None:
 
     found = asyncio.run(with_connection(report))
     if output == "json":
-        telling.echo_json(found)
+        telling.echo_json(telling.customer(found))
     else:
         telling.show_user(found, telling.console())
 

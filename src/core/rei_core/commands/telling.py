@@ -57,6 +57,13 @@ def plain(value: Any) -> Any:
     return value
 
 
+def customer(report: UserReport) -> dict[str, Any]:
+    """A customer's report as JSON values: what they are and what they have on one level."""
+    values: dict[str, Any] = plain(report)
+    person: dict[str, Any] = values.pop("user")
+    return person | values
+
+
 def echo_json(value: Any) -> None:
     """Print it."""
     click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
