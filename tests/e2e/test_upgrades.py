@@ -113,4 +113,4 @@ async def _has_column(release: Release, name: str) -> bool:
 async def _revision(release: Release) -> int:
     """The number of the release's last good revision."""
     history = json.loads(await release("history", "rei", "--output=json"))
-    return max(each["revision"] for each in history if each["status"] == "deployed")
+    return max(int(each["revision"]) for each in history if each["status"] == "deployed")
