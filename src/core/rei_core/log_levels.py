@@ -6,7 +6,7 @@ The file's name says whose level it is, its content the level:
     worker               WARNING    everything that a process logs, as REI_LOG_LEVEL does
 
 In Kubernetes the folder is a ConfigMap, which need not be there and which no upgrade touches; the
-kubelet brings a change into the pods within about a minute. Elsewhere it is a folder, and it takes
+kubelet brings a change into the pods within a minute and a half. Elsewhere it is a folder, and it takes
 `LOOK_SECONDS`. A file that goes gives the level back to REI_LOG_LEVEL. A folder in which anything
 makes no sense changes nothing, and that is said once: half of a change helps nobody at night.
 There is no port for it: a level is changed by who may change the ConfigMap.

@@ -48,8 +48,8 @@ class Cluster:
         if name not in self.maps:
             raise KubectlFailed(words, f'Error from server (NotFound): "{name}" not found')
 
-    def text(self, *words: str) -> str:
-        raise AssertionError(words)
+    def text(self, *words: str, any_status: bool = False) -> str:
+        raise AssertionError(words, any_status)
 
     def through(self, *words: str) -> int:
         raise AssertionError(words)

@@ -326,7 +326,7 @@ for word, (kind, sentence) in NOW.items():
 @click.argument("words", nargs=-1, metavar="[NAME=LEVEL | NAME-]...")
 @where
 def log_level(*, words: tuple[str, ...], **chosen: str | None) -> None:
-    """Change what running pods log, within about a minute and without a restart.
+    """Change what running pods log, within a minute or two and without a restart.
 
     NAME is a part (bot, worker, operator) or a logger (rei_core.payments, with all below it, in every
     part); LEVEL is DEBUG, INFO, WARNING or ERROR. NAME- takes a level back to REI_LOG_LEVEL. Without
