@@ -220,6 +220,26 @@ def test_a_word_that_looks_is_run_in_the_pod(
 
 
 @pytest.mark.parametrize(
+    ("typed", "options"),
+    [
+        (["-n", "shop", "status"], ["--namespace=shop"]),
+        (["-n", "shop", "status", "-n", "other"], ["--namespace=other"]),
+        (
+            ["--kubeconfig=k", "refund", "list", "-n", "shop"],
+            ["--namespace=shop", "--kubeconfig=k"],
+        ),
+        (["status"], []),
+    ],
+)
+def test_where_it_is_stands_before_the_word_or_behind_it(
+    kubectl: Path, typed: list[str], options: list[str]
+) -> None:
+    assert rei(*typed).exit_code == 7
+    exec_words = called(kubectl)[-1]
+    assert exec_words[: exec_words.index("exec")] == options
+
+
+@pytest.mark.parametrize(
     "typed",
     [
         ["user", "nobody"],

@@ -71,8 +71,10 @@ def wait_option(seconds: int) -> Callable[[Decorated], Decorated]:
 
 
 def kubectl_of(chosen: dict[str, str | None]) -> Program:
-    """kubectl, with what was said about cluster and namespace; takes that out of `chosen`."""
-    options = {name: chosen.pop(name, None) for name in _WHERE}
+    """kubectl, with what was said about cluster and namespace, behind the word or before it; takes
+    that out of `chosen`."""
+    before = click.get_current_context().find_root().params
+    options = {name: chosen.pop(name, None) or before.get(name) for name in _WHERE}
     return Program(tuple(f"--{name}={value}" for name, value in options.items() if value))
 
 
@@ -125,7 +127,8 @@ def _given(
     name="kubectl rei", context_settings={"help_option_names": ["-h", "--help"]}
 )  # fmt: skip
 @click.version_option(package_name="rei", prog_name="kubectl rei")
-def kubectl_rei() -> None:
+@where
+def kubectl_rei(**chosen: str | None) -> None:
     """Rei in a cluster, for people on call; the same words as `rei` has.
 
     \b
@@ -140,6 +143,7 @@ def kubectl_rei() -> None:
 
     The kubectl on your PATH does the talking, or the one that KUBECTL names.
     """
+    del chosen  # `kubectl_of` finds it
 
 
 for one in (*look.COMMANDS, audit_command):
