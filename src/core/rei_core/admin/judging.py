@@ -55,10 +55,13 @@ class Habit:
 
 
 HABITS: Final = (
-    Habit("reconciliation", "PaymentReconciliation", DAY, Verdict.WARN, "kubectl rei reconcile"),
-    Habit("audit", "LedgerAudit", 2 * DAY, Verdict.WARN, "rei audit"),
-    Habit("backup", "Backup", 2 * DAY, Verdict.FAIL, "kubectl rei backup, or rei backup --to …"),
-)
+    Habit("reconciliation", "PaymentReconciliation", DAY, Verdict.WARN,
+          "kubectl rei reconcile, or rei run -f k8s/samples/paymentreconciliation.yaml"),
+    Habit("audit", "LedgerAudit", 2 * DAY, Verdict.WARN,
+          "kubectl apply (or rei run) -f k8s/samples/ledgeraudit.yaml"),
+    Habit("backup", "Backup", 2 * DAY, Verdict.FAIL,
+          "kubectl rei backup, or rei run -f k8s/samples/backupschedule.yaml"),
+)  # fmt: skip
 STATE: Final = (
     "queue", "stuck-jobs", "orders", "payments", "refunds", "deliveries",
     *(habit.name for habit in HABITS),
