@@ -242,6 +242,16 @@ def test_who_is_to_be_told_has_to_be_said(helm: Helm) -> None:
         helm.render(*options)
 
 
+def test_who_has_no_alerts_is_told_so(helm: Helm) -> None:
+    def notes(*more: str) -> str:
+        options = (*tool().VALUES["minimal"], *more)
+        return helm("install", "rei", str(CHART), "--dry-run=client", *options)
+
+    warning = "nobody is told when something breaks"
+    assert warning in notes()
+    assert warning not in notes("--set=monitoring.alertsConfigMap.enabled=true")
+
+
 def test_nobody_gets_alerts_who_has_not_asked(render: Render) -> None:
     kinds = {each["kind"] for each in render("minimal")}
     assert not kinds & {"PrometheusRule", "AlertmanagerConfig"}
