@@ -211,7 +211,12 @@ async def _carry_out(
         await queries.remember_refund(connection, refund.id, provider_refund_id=remote.id)
         raise PaymentOutcomeUnknown("the refund is still on its way", code="refund_pending")
     done = await queries.mark_refunded(connection, refund.id, provider_refund_id=remote.id)
-    log.info("payment refunded", payment_id=str(done.payment_id), refund_id=str(done.id))
+    log.info(
+        "payment refunded",
+        payment_id=str(done.payment_id),
+        refund_id=str(done.id),
+        transfer=f"payment_refund/refund/{done.id}",
+    )
     return done
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from rei_core.db import Connection
 from rei_core.ledger import queries as ledger_queries
 from rei_core.ledger import service as ledger
@@ -17,6 +19,8 @@ from rei_core.maintenance.model import RunResult
 from rei_core.maintenance.resources.ledger import BalanceAdjustmentSpec
 from rei_core.trail import queries as trail
 from rei_core.trail.model import Action, Actor, Word
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,14 @@ async def adjust(
         await transaction.rollback()
         return Adjusted(balance_kopecks, RunResult(examined=1, changed=1), made_at, repeated)
     await transaction.commit()
+    if not repeated:
+        log.info(
+            "balance.adjusted",
+            user_id=spec.user_id,
+            amount_kopecks=spec.amount_kopecks,
+            operation_id=spec.operation_id,
+            transfer=f"adjustment/operation/{spec.operation_id}",
+        )
     done = RunResult(examined=1, changed=1, amount_kopecks=spec.amount_kopecks)
     return Adjusted(balance_kopecks, done, made_at, repeated)
 

@@ -128,5 +128,8 @@ async def _end_together(
         )
         await progress.advance(connection, result)
     if ended:
-        log.warning("stuck_jobs.ended", jobs=len(ended), job_ids=[job.id for job in ended[:20]])
+        log.warning("stuck_jobs.ended", jobs=len(ended))
+    for job in ended:
+        transfer = f"release/job/{job.id}"
+        log.info("stuck_jobs.job_ended", job_id=job.id, user_id=job.user_id, transfer=transfer)
     return result
