@@ -100,7 +100,7 @@ def told() -> Iterator[Metric]:
     """What the three processes tell, as Prometheus reads it."""
     for _, text in (bot(), worker(), operator()):
         for family in text_string_to_metric_families(text.decode()):
-            if not family.name.startswith("rei_") or family.name.endswith("_created"):
+            if not family.name.startswith("rei_"):
                 continue
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             name = f"{family.name}_total" if family.type == "counter" else family.name
