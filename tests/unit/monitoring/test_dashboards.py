@@ -83,6 +83,14 @@ def test_no_panel_lies_on_another_and_each_is_inside_the_page(page: Dashboard) -
 
 
 @each_page
+def test_alerts_that_fire_are_drawn_over_the_curves(page: Dashboard) -> None:
+    [drawn] = json.loads(text_of(page))["annotations"]["list"]
+    assert drawn["enable"]
+    assert drawn["expr"] == 'ALERTS{alertname=~"Rei.+",alertstate="firing",namespace=~"$namespace"}'
+    assert drawn["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+
+
+@each_page
 def test_ids_are_one_panels_each(page: Dashboard) -> None:
     ids = [panel["id"] for panel in json.loads(text_of(page))["panels"]]
     assert len(set(ids)) == len(ids)

@@ -61,6 +61,10 @@ class Sources:
         """One answer for each query of a panel; raises `PanelBroken`."""
         return [await self._of_query(panel["title"], target) for target in panel["targets"]]
 
+    async def takes(self, expr: str) -> None:
+        """Whether Prometheus understands it, whatever it gives; raises `PanelBroken`."""
+        await self._asked("query", query=expr.replace("$namespace", self.namespace))
+
     async def _of_query(self, title: str, target: Json) -> Answer:
         try:
             if "rawSql" in target:

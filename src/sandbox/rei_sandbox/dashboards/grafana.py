@@ -15,12 +15,14 @@ from grafana_foundation_sdk.models import common as looks
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 
-from rei_sandbox.dashboards.model import Dashboard, Metric, Panel, Sql
+from rei_sandbox.dashboards.model import NAMESPACE, Dashboard, Metric, Panel, Sql
 
 RUNBOOK: Final = "https://github.com/rei-bot/rei/blob/main/docs/runbook/en"
 """The chart puts the value `monitoring.runbookUrl` in its place."""
 PROMETHEUS: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 POSTGRES: Final = models.DataSourceRef(type_val="postgres", uid="${postgres}")
+FIRING: Final = f'ALERTS{{alertname=~"Rei.+",alertstate="firing",{NAMESPACE}}}'
+"""Our alerts that fire, drawn over every curve."""
 LETTERS: Final = "ABCDEFGH"
 TIMES_OF_DAY: Final = "browser"
 Visual = timeseries.Panel | stat.Panel | table.Panel
@@ -69,6 +71,15 @@ def _page(page: Dashboard) -> models.Dashboard:
             .tags(["rei"])
             .include_vars(True)
             .keep_time(True)
+        )
+        .annotation(
+            dashboard.AnnotationQuery()
+            .name("Alerts")
+            .datasource(PROMETHEUS)
+            .enable(True)
+            .hide(False)
+            .icon_color("red")
+            .expr(FIRING)
         )
         .readonly()
     )
