@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from .stage import Stage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("operator")]
 
+PAGE = Path(__file__).parents[3] / "docs" / "admin.md"
 PLUGIN = Path(sys.executable).with_name("kubectl-rei")
 WHY = ("--reason", "ticket 17: a broken picture")
 
@@ -73,9 +75,10 @@ def kubectl_rei(shared: Stage, tmp_path: Path) -> KubectlRei:
         "PATH": f"{PLUGIN.parent}{os.pathsep}{os.environ['PATH']}",
     }
 
-    async def run(*words: str) -> Said:
+    async def run(*words: str, kubeconfig: Path | None = None) -> Said:
+        login = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig)}
         process = await asyncio.create_subprocess_exec(
-            real, "rei", *words, "-n", shared.namespace, env=environment,
+            real, "rei", *words, "-n", shared.namespace, env=environment | login,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
@@ -164,3 +167,35 @@ async def test_log_levels_are_a_config_map_that_is_made_patched_and_emptied(
     assert (wrong.code, "LOUD" in wrong.err) == (1, True)
     emptied = await kubectl_rei("log-level", "bot-", "rei_core.payments-")
     assert "Nothing is set" in emptied.out
+
+
+async def test_the_role_of_the_page_is_enough_and_another_one_is_not(
+    shared: Stage, kubectl_rei: KubectlRei
+) -> None:
+    [role] = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    await shared.kubectl("create", "serviceaccount", "anna")
+    anna = await shared.cluster.as_service_account("anna", namespace=shared.namespace)
+    await shared.customer(304)
+    refused = await kubectl_rei("credit", "304", "5", *WHY, kubeconfig=anna)
+    assert refused.code == 1
+    assert "Forbidden" in refused.err
+    await shared.kubectl("apply", "--filename=-", stdin=role)
+    account = f"--serviceaccount={shared.namespace}:anna"
+    await shared.kubectl("create", "rolebinding", "anna", "--role=rei-on-call", account)
+    await shared.apply("StuckJobPolicy", "roles", {"schedule": "0 3 1 1 *", "suspend": True})
+    words = (
+        ("ban", "304", *WHY),
+        ("unban", "304"),
+        ("stuck", "roles"),
+        ("credit", "304", "5", *WHY),
+    )
+    for each in words:
+        said = await kubectl_rei(*each, kubeconfig=anna)
+        assert said.code == 0, said.err
+    assert await shared.balance(304) == 500
+    [told] = [
+        one["action"]["actor"]["name"]
+        for one in (await kubectl_rei("log", "--user", "304", "-o", "json")).json
+        if one["action"]["word"] == "credit"
+    ]
+    assert told == f"kubernetes:system:serviceaccount:{shared.namespace}:anna"
