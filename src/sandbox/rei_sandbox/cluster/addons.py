@@ -1,8 +1,9 @@
-"""What a cluster with a node scales by: Prometheus, and KEDA or prometheus-adapter.
+"""What a cluster with a node may have beside it: Prometheus, KEDA or prometheus-adapter, and what
+enforces NetworkPolicies.
 
 All are the real ones: Prometheus of the system's packages, the others built from the pinned modules
 and run from images of this machine (`Images`), which the node must have been given. KEDA's manifests
-are its own; those of the other two lie in tools/addons.
+are its own; those of the others lie in tools/addons.
 
 KEDA and prometheus-adapter serve the same API, external.metrics.k8s.io, of which a cluster has one.
 So each is installed for as long as a block lasts. Objects of KEDA's kinds have to be gone before
@@ -72,6 +73,18 @@ async def prometheus_adapter(cluster: Cluster, *, rules: str) -> AsyncIterator[N
         await _apply(cluster, manifests)
         await _rolled_out(cluster, "deployment/prometheus-adapter", namespace=MONITORING)
         await _serves_external_metrics(cluster)
+        yield
+    finally:
+        await _delete(cluster, manifests)
+
+
+@contextlib.asynccontextmanager
+async def network_policies(cluster: Cluster) -> AsyncIterator[None]:
+    """NetworkPolicies are enforced, in all namespaces; they are not any more after the block."""
+    manifests = (MANIFESTS / "kube-router.yaml").read_text(encoding="utf-8")
+    try:
+        await _apply(cluster, manifests)
+        await _rolled_out(cluster, "daemonset/kube-router", namespace="kube-system")
         yield
     finally:
         await _delete(cluster, manifests)

@@ -128,6 +128,12 @@ KEDA: Final = Module(
     source="github.com/kedacore/keda/v2",
     version_variables=("github.com/kedacore/keda/v2/version.Version",),
 )
+KUBE_ROUTER: Final = Module(
+    folder=CHECKOUT / "tools" / "kube-router",
+    packages={"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
+    source="github.com/cloudnativelabs/kube-router/v2",
+    version_variables=("github.com/cloudnativelabs/kube-router/v2/pkg/version.Version",),
+)
 PROMETHEUS_ADAPTER: Final = Module(
     folder=CHECKOUT / "tools" / "prometheus-adapter",
     packages={"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},

@@ -8,7 +8,8 @@ from Debian's archive, whose signatures apt checks. Layers are kept, so a second
     localhost/rei-{bot,worker,operator,sandbox}:dev   from Dockerfile
     localhost/rei-{pause,postgres,redis,prometheus}:dev
                                                       from tools/images/Dockerfile
-    localhost/rei-{keda,prometheus-adapter}:dev       what go_programs builds
+    localhost/rei-{keda,prometheus-adapter,kube-router}:dev
+                                                      what go_programs builds
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ from typing import Final
 
 from rei_sandbox.cluster.builds import Say, alone, run
 from rei_sandbox.cluster.errors import BuildFailed, NoCluster
-from rei_sandbox.cluster.go_programs import CHECKOUT, KEDA, PROMETHEUS_ADAPTER, Module, built
+from rei_sandbox.cluster.go_programs import (
+    CHECKOUT,
+    KEDA,
+    KUBE_ROUTER,
+    PROMETHEUS_ADAPTER,
+    Module,
+    built,
+)
 from rei_sandbox.services import tail
 
 SUITE: Final = "bookworm"
@@ -36,10 +44,22 @@ BASE_IMAGE: Final = f"localhost/rei-base:{SUITE}"
 BASE_PACKAGES: Final = ("ca-certificates", "python3", "tzdata")
 PATH_IN_IMAGES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PARTS: Final = ("bot", "worker", "operator", "sandbox")
-SERVICES: Final = ("pause", "postgres", "redis", "prometheus", "keda", "prometheus-adapter")
+SERVICES: Final = (
+    "pause",
+    "postgres",
+    "redis",
+    "prometheus",
+    "keda",
+    "prometheus-adapter",
+    "kube-router",
+)
 """What a cluster needs beside Rei."""
-BUILT: Final = {"keda": KEDA, "prometheus-adapter": PROMETHEUS_ADAPTER}
-"""Those that hold nothing but a module's programs."""
+BUILT: Final = {
+    "keda": (KEDA, "programs"),
+    "prometheus-adapter": (PROMETHEUS_ADAPTER, "programs"),
+    "kube-router": (KUBE_ROUTER, "kube-router"),
+}
+"""Those with a module's programs, and the Dockerfile of each."""
 NEXT: Final = ("next-bot", "next-worker", "next-operator", "bad-operator")
 """The release after this one, and one that cannot be; made from `PARTS`, for tests of upgrades."""
 POSTGRESQL: Final = "postgresql-18"
@@ -88,7 +108,7 @@ class Images:
                         ),
                     )  # fmt: skip
                 elif name in BUILT:
-                    self._pack(name, BUILT[name])
+                    self._pack(name, *BUILT[name])
                 else:
                     self._build(name, CHECKOUT / "tools" / "images")
 
@@ -144,15 +164,17 @@ class Images:
             ],
         )  # fmt: skip
 
-    def _pack(self, name: str, module: Module) -> None:
+    def _pack(self, name: str, module: Module, dockerfile: str) -> None:
         programs = built(module, list(module.packages), say=self._say)
         folder = next(iter(programs.values())).parent
+        context = CHECKOUT / "tools" / "images"
         self._run(
             f"image {name}",
             [
-                *self._command("build"), "--isolation=chroot", "--layers",
-                f"--file={CHECKOUT / 'tools' / 'images' / 'Programs.Dockerfile'}",
-                f"--tag={image_of(name)}", str(folder),
+                *self._command("build"), "--pull-never", "--isolation=chroot", "--layers",
+                f"--build-arg=BASE={BASE_IMAGE}", f"--build-context=programs={folder}",
+                f"--file={context / f'{dockerfile}.Dockerfile'}",
+                f"--tag={image_of(name)}", str(context),
             ],
         )  # fmt: skip
 
