@@ -34,12 +34,13 @@ NEEDED = ("pause", *PARTS, "postgres", "redis", *NEXT)
 ORDER = (
     # First those that start a node themselves: there is room for one on a machine.
     "test_images", "test_leftovers", "test_node",
-    "test_release", "test_plugin", "test_kills", "test_upgrades", "test_scaling", "test_uninstall",
+    "test_release", "test_network_policies", "test_plugin", "test_kills", "test_upgrades",
+    "test_scaling", "test_uninstall",
 )  # fmt: skip
 
 
 def _turn(item: pytest.Item) -> int:
-    return ORDER.index(item.path.stem) if item.path.stem in ORDER else -1
+    return ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER)
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
