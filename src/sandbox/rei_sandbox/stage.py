@@ -155,7 +155,7 @@ class Stage:
         for name, begin in (
             ("PostgreSQL", self.postgres.start),
             ("Redis", self.redis.start),
-            ("schema", self._migrate),
+            ("schema", self.bring_schema),
         ):
             started = time.monotonic()
             begin()
@@ -201,7 +201,8 @@ class Stage:
         """The log of each process."""
         return [*(program.log for program in self.programs), self.postgres.log, self.redis.log]
 
-    def _migrate(self) -> None:
+    def bring_schema(self) -> None:
+        """Make the database if it is not there, and bring its schema up."""
         if self._database != MAINTENANCE_DATABASE:
             self.postgres.make_database(self._database)
         asyncio.run(migrate(self.database_url))

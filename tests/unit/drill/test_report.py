@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rei_sandbox.drill.account import Account
 from rei_sandbox.drill.drills import DRILLS
-from rei_sandbox.drill.report import BEGIN, END, markdown, placed, rows
+from rei_sandbox.drill.report import BEGIN, COLUMNS, END, SHOWN, markdown, placed, rows
 from rei_sandbox.drill.run import Result
 
 CLEAN = Account(not_credited_kopecks=0, not_delivered_kopecks=0, held_kopecks=0, violations=())
@@ -45,6 +47,15 @@ def test_the_table_takes_the_place_of_the_one_before() -> None:
     assert first.endswith(f"{markdown([ALERTED])}\n{END}\n\nafter\n")
     with pytest.raises(ValueError, match="lacks the lines"):
         placed("# Drills\n", [ALERTED])
+
+
+def test_an_alert_that_does_not_wait_says_so() -> None:
+    (row,) = rows([replace(ALERTED, waits_seconds=0)])
+    assert row[4] == "not at all"
+
+
+def test_what_a_terminal_shows_is_measured() -> None:
+    assert set(SHOWN) <= set(COLUMNS)
 
 
 def test_every_drill_needs_one_step_at_the_most() -> None:

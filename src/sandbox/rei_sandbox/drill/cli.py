@@ -52,7 +52,7 @@ def drill(*, only: tuple[str, ...], write: Path | None, keep: Path | None) -> No
     started = time.monotonic()
 
     def say(line: str) -> None:
-        console.print(f"{time.monotonic() - started:4.0f} s  {line}")
+        console.print(f"{time.monotonic() - started:4.0f} s  {line}", soft_wrap=True)
 
     drills = [one for one in DRILLS if not only or one.name in only]
     try:
@@ -60,9 +60,10 @@ def drill(*, only: tuple[str, ...], write: Path | None, keep: Path | None) -> No
             results = asyncio.run(run(drills, folder=keep or Path(made), say=say))
     except ReiError as error:
         raise click.ClickException(str(error)) from None
-    table = Table(*report.COLUMNS, title="Drills")
+    table = Table(*report.SHOWN, title="Drills")
     for row in report.rows(results):
-        table.add_row(*row)
+        cells = dict(zip(report.COLUMNS, row, strict=True))
+        table.add_row(*(cells[column] for column in report.SHOWN))
     console.print(table)
     if write:
         write.write_text(

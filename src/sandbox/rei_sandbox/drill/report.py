@@ -11,6 +11,15 @@ COLUMNS: Final = (
     "drill", "what breaks", "alert", "alert after, s", "waits in life", "healthy after, s",
     "steps by hand", "kopecks lost", "what mends it",
 )  # fmt: skip
+SHOWN: Final = (
+    "drill",
+    "alert",
+    "alert after, s",
+    "healthy after, s",
+    "steps by hand",
+    "kopecks lost",
+)
+"""Of these, what a terminal has room for."""
 BEGIN: Final = "<!-- The table is written by `make drill WRITE=docs/drills.md`. -->"
 END: Final = "<!-- Until here. -->"
 
@@ -44,9 +53,13 @@ def _row(result: Result) -> tuple[str, ...]:
         drill.what,
         drill.alert or "none: nobody is harmed",
         f"{result.alert_seconds:.0f}" if alerted else "–",
-        f"{result.waits_seconds / 60:g} min" if alerted else "–",
+        _waits(result) if alerted else "–",
         f"{result.healthy_seconds:.0f}",
         str(drill.steps),
         str(result.account.lost_kopecks),
         drill.how,
     )
+
+
+def _waits(result: Result) -> str:
+    return f"{result.waits_seconds / 60:g} min" if result.waits_seconds else "not at all"
