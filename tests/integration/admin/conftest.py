@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from rei_core.cli import rei as rei_command
 from rei_sandbox.app import Running
@@ -68,11 +69,12 @@ def rei(database_url: str, sandbox: Running) -> Rei:
     }
 
     async def run(*words: str) -> Said:
-        if words[0] == "refund":  # it logs, which a process of its own keeps out of its result
+        if words[0] == "refund":  # as a process, which shows that the log stays out of the result
             return await _as_process(words, environment)
-        ended = await asyncio.to_thread(
-            CliRunner().invoke, rei_command, words, prog_name="rei", env=environment
-        )
+        with capture_logs():  # nobody has set up a log in this process
+            ended = await asyncio.to_thread(
+                CliRunner().invoke, rei_command, words, prog_name="rei", env=environment
+            )
         error = ended.exception
         if error is not None and not isinstance(error, SystemExit):
             return Said(1, ended.stdout, f"{type(error).__name__}: {error}")
