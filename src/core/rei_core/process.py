@@ -56,7 +56,7 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
     for task in left:
         where = [f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in task.get_stack()]
-        logger.error("process.task_hangs", task=task.get_name(), stack=where)
+        logger.error("process.task_hangs", task=task.get_name(), frames=where)
     for task in set(tasks) - left:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("process.task_died", task=task.get_name(), exc_info=error)

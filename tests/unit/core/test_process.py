@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from rei_core import process
@@ -75,7 +76,9 @@ async def test_a_task_that_will_not_end_is_left_behind_and_named(
     end.set()
     await task
     assert [(line["event"], line["task"]) for line in said] == [("process.task_hangs", "deaf")]
-    assert "deaf" in said[0]["stack"][0]
+    assert "deaf" in said[0]["frames"][0]
+    # People at a terminal get it too: "stack" is a word of structlog's own there.
+    assert "deaf" in structlog.dev.ConsoleRenderer(colors=False)(None, "error", dict(said[0]))
 
 
 async def test_nothing_to_cancel_is_nothing_to_wait_for() -> None:
