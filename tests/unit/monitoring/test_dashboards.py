@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rei_sandbox.dashboards import DASHBOARDS, address_of_alert, panel_of_alert
-from rei_sandbox.dashboards.grafana import text_of
+from rei_sandbox.dashboards.grafana import RUNBOOK, text_of
 from rei_sandbox.dashboards.model import Dashboard, Metric, Panel, Sql
 
 from .documented import series_names
@@ -104,9 +104,9 @@ def test_each_alert_of_the_rules_has_a_panel_and_each_panels_alert_a_rule() -> N
 def test_an_alert_has_one_panel_that_links_to_its_page() -> None:
     for alert, (page, panel) in panel_of_alert().items():
         drawn = [one for one in json.loads(text_of(page))["panels"] if one["id"] == panel.id]
-        assert [
-            link["url"].endswith(f"/runbook/en/{alert}.md") for link in drawn[0]["links"]
-        ].count(True) == 1
+        assert [link["url"] == f"{RUNBOOK}/{alert}.md" for link in drawn[0]["links"]].count(
+            True
+        ) == 1
     assert address_of_alert("ReiQueueTooLong") == "/d/rei-service?viewPanel=20"
 
 

@@ -19,7 +19,7 @@ from .documented import CHECKOUT, expanded, label_values, series_names
 RULES = CHECKOUT / "helm" / "rei" / "files" / "monitoring" / "rules.yaml"
 STORIES = sorted((CHECKOUT / "tests" / "alerts").glob("*.yaml"))
 MARKER = 'namespace=~".*"'
-RUNBOOK = "https://github.com/rei-bot/rei/blob/main/docs/runbook/en"
+RUNBOOK = "https://runbook.example.com/en"
 SELECTOR = re.compile(
     r'(?P<name>[a-z_:0-9]*)\{(?:__name__=~"(?P<pattern>[^"]+)",)?(?P<matchers>[^}]*)\}'
 )

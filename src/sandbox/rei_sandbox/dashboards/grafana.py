@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models import prometheus as prometheus_models
 
 from rei_sandbox.dashboards.model import NAMESPACE, Dashboard, Metric, Panel, Sql
 
-RUNBOOK: Final = "https://github.com/rei-bot/rei/blob/main/docs/runbook/en"
+RUNBOOK: Final = "https://runbook.example.com/en"
 """The chart puts the value `monitoring.runbookUrl` in its place."""
 PROMETHEUS: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 POSTGRES: Final = models.DataSourceRef(type_val="postgres", uid="${postgres}")
