@@ -56,6 +56,7 @@ SYSTEM_PROGRAMS: Final = {
     "umount": "mount",
 }
 """Program → Debian's package. `tools/setup node` installs all of them."""
+LOOK_SECONDS: Final = 0.5
 VOLUMES: Final = 40
 """Each is bound once: what a claim has left in it stays until the node goes."""
 
@@ -166,7 +167,7 @@ class Node:
         self.load(pause)
         for server, program, *options in self._other_servers():
             server.start([*NETWORK.enter, str(program), *options])
-        self._kubelet.wait_ready(self._is_ready, until=until)
+        self._kubelet_is_back(since="", until=until)
         objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(self._storage())})
         asyncio.run(self.cluster.kubectl()("apply", "--server-side", "-f", "-", stdin=objects))
         self.ready_seconds = time.monotonic() - started
@@ -186,12 +187,10 @@ class Node:
         until = time.monotonic() + READY_SECONDS_MAX
         self._kubelet.kill()
         self._containerd.kill()
+        last_sign = self._sign_of_life()
         self._start_containerd(until=until)
-        server, program, *options = next(
-            line for line in self._other_servers() if line[0] is self._kubelet
-        )
-        server.start([*NETWORK.enter, str(program), *options])
-        server.wait_ready(self._is_ready, until=until)
+        self._start_kubelet()
+        self._kubelet_is_back(since=last_sign, until=until)
 
     def ended(self) -> Server | None:
         """A server that has ended by itself, if there is one."""
@@ -209,6 +208,35 @@ class Node:
             [*NETWORK.enter, str(self._programs.containerd), f"--config={config}"]
         )
         self._containerd.wait_ready(self._containerd_answers, until=until)
+
+    def _start_kubelet(self) -> None:
+        server, program, *options = next(
+            line for line in self._other_servers() if line[0] is self._kubelet
+        )
+        server.start([*NETWORK.enter, str(program), *options])
+
+    def _kubelet_is_back(self, *, since: str, until: float) -> None:
+        """Wait for a sign of its life other than the last one: the API server calls a node that is gone
+        ready for a while. Raises `ServiceError`."""
+        while self._sign_of_life() == since or not self._is_ready():
+            if time.monotonic() > until:
+                raise self._kubelet.failed("did not become ready in time")
+            if self._kubelet.pid is None:
+                # containerd answers before its CRI does, which kubelet does not wait for. What
+                # watches over services on a machine starts it again, and so do we.
+                self._start_kubelet()
+            time.sleep(LOOK_SECONDS)
+
+    def _sign_of_life(self) -> str:
+        """When the kubelet has last renewed its lease; "" if it never has."""
+        kubectl = self.cluster.kubectl(namespace="kube-node-lease")
+        try:
+            found = asyncio.run(
+                kubectl("get", "lease", NAME, "--output=jsonpath={.spec.renewTime}")
+            )
+        except KubectlRefused:
+            return ""
+        return found
 
     def _other_servers(self) -> Iterator[tuple[Server, Path, *tuple[str, ...]]]:
         """Server, program and options of those that need nothing but the API server and containerd."""
