@@ -96,6 +96,8 @@ LABEL org.opencontainers.image.vendor="Rei" \
       org.opencontainers.image.revision="${REVISION}"
 # Docker's Python images bring pip: nothing is installed into a running Rei.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip
+# Who asks for the user's name (libpq does) gets an answer.
+RUN echo 'rei:x:10001:10001:Rei:/tmp:/usr/sbin/nologin' >>/etc/passwd && echo 'rei:x:10001:' >>/etc/group
 # Nothing is written but below /tmp, so the root may be read-only.
 ENV PATH=/opt/rei/bin:/opt/postgresql/bin:${PATH} \
     HOME=/tmp \
