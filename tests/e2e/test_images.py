@@ -19,6 +19,10 @@ BUILD_TOOLS = ("cc", "c++", "gcc", "g++", "clang", "ld", "make", "cmake", "rustc
 PACKAGE_INSTALLERS = ("pip", "pip3", "uv", "uvx", "poetry", "conda")
 FRAMEWORK_OF = {"bot": "aiogram", "worker": "taskiq", "operator": "kopf", "sandbox": "cryptography"}
 NOT_IN = {"bot": "kopf", "worker": "kopf", "operator": "aiogram", "sandbox": "aiogram"}
+BYTES_MAX = {"operator": 600e6}
+"""A third of it is the Kubernetes client, which has a class for each kind of each version, compiled."""
+BYTES_MAX = {"operator": 600e6}
+"""A third of it is the Kubernetes client, which has a class for each kind of each version, compiled."""
 END_SECONDS_MAX = 3.0
 # Says that it is ready, and on SIGTERM that it has heard.
 LISTENER = """
@@ -109,7 +113,7 @@ def test_its_size_is_known(
     size = images.size_bytes(image_of(part))
     record_property("bytes", size)
     say(f"{image_of(part)}: {size / 1e6:.0f} MB")
-    assert size < 450e6
+    assert size < BYTES_MAX.get(part, 450e6)
 
 
 @pytest.mark.parametrize("part", ["operator"], indirect=True, scope="module")
