@@ -4,6 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 # Two workers fit CI's two cores; more with PYTEST="-n 8".
 PYTEST ?= -n 2
+E2E ?= tests/e2e
 # `rei chaos --help` has more; give it by CHAOS="--freezes 20".
 JOBS ?= 2000
 KILLS ?= 20
@@ -77,9 +78,9 @@ node: ## Start a whole Kubernetes with one node that runs Rei's images, as root,
 	@tools/setup node
 	@$(BIN)/python -m rei_sandbox.cluster node up --load bot --load worker --load operator
 
-e2e: ## Run the tests on images and on a Kubernetes that runs pods, as root
+e2e: ## Run the tests on images and on a Kubernetes that runs pods, as root (E2E: only these)
 	@tools/setup node
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest $(E2E)
 
 e2e-scaling: ## Scale a release on such a Kubernetes, and draw it into docs/scaling anew
 	@tools/setup node
