@@ -18,6 +18,7 @@ from .town import Town
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PAGE_SECONDS_MAX = 300
+TOO_SOON = "restart has already been triggered within the past second"
 PAGES = [
     page for page in pages("en") if any(block.info.startswith("bash") for block in page.blocks)
 ]
@@ -31,6 +32,9 @@ async def test_the_blocks_of_a_page_can_be_pasted(town: Town, page: Page) -> Non
         if not block.info.startswith("bash") or what in town.pasted:
             continue  # many pages begin with the same look at the pods
         status, said = await town.paste(block)
+        if TOO_SOON in said:  # two pages restart the same Deployment: people take longer than this
+            await asyncio.sleep(1)
+            status, said = await town.paste(block)
         assert status == 0, f"{page.path}:{block.line}\n{block.text}\n{said}"
         town.pasted.add(what)
 

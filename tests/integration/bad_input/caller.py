@@ -25,6 +25,7 @@ from rei_core.errors import ImageProviderError, PaymentOutcomeUnknown
 from rei_core.images.gemini import GeminiClient
 from rei_core.images.port import ImageRequest
 from rei_core.jobs.model import InputRef
+from rei_core.logs import configure
 from rei_core.payments.yookassa import YooKassaClient
 from rei_worker import inputs
 from rei_worker.telegram_session import StrictSession
@@ -110,4 +111,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    configure(level="INFO", log_format="json", component="caller")  # to stderr: stdout is told
     main()

@@ -16,6 +16,8 @@ from aiogram.methods import AnswerCallbackQuery
 
 from rei_bot import callbacks
 from rei_bot.callbacks import (
+    AdminConfirm,
+    AdminDrop,
     JobAction,
     OrderCard,
     OrderConfirm,
@@ -26,17 +28,26 @@ from rei_bot.callbacks import (
     TopUpRetry,
     token,
 )
+from rei_core.admin import requests
+from rei_core.admin.requests import Request
 from rei_core.jobs import claim_queries, end_queries
 from rei_core.jobs.model import Output
+from rei_core.trail.model import Word
 
 from ..bot_conversation.conftest import Conversation, Shown
 
 VICTIM, THIEF = 7, 8
 NOBODYS_ID = 2**40
 NOBODYS_PAYMENT = "00000000-0000-4000-8000-000000000000"
+NOBODYS_OPERATION = "bot-1-1-1"
 PRICE_KOPECKS = 1_500
-TABLES = ("users", "balances", "drafts", "jobs", "payments", "deliveries", "transfers")
-NAMES_A_ROW = {"draft", "job", "payment"}
+TABLES = (
+    "users", "balances", "drafts", "jobs", "payments", "deliveries", "transfers",
+    "admin_requests", "admin_actions",
+)  # fmt: skip
+NAMES_A_ROW = {"draft", "job", "payment", "operation"}
+OF_ADMINS = ("ac", "ax")
+"""Buttons of admins, which the victim is none of."""
 CHOICES_AND_SUMS = {
     "field", "token", "action", "page", "source", "to", "price_kopecks", "amount_kopecks", "message",
 }  # fmt: skip
@@ -53,6 +64,8 @@ class Loot:
     completed: int
     payment: str
     payment_url: str
+    operation: str
+    """What an admin was asked to confirm about the victim."""
 
 
 async def victims(rei: Conversation) -> Loot:
@@ -69,7 +82,15 @@ async def victims(rei: Conversation) -> Loot:
     await rei.tap(await rei.say("кот в очереди", VICTIM), "Нарисовать", VICTIM)
     await rei.say("секретный замысел", VICTIM)
     bill = await rei.tap(await rei.say("/topup", VICTIM), "200", VICTIM)
+    operation = f"bot-{VICTIM}-1-1"
+    asked = Request(
+        operation_id=operation, admin_id=VICTIM, word=Word.CREDIT, user_id=THIEF, reason="a gift",
+        amount_kopecks=100_000,
+    )  # fmt: skip
+    async with rei.pool.acquire() as connection:
+        await requests.ask(connection, asked)
     return Loot(
+        operation=operation,
         draft=await rei.pool.fetchval("SELECT max(id) FROM drafts"),
         queued=await rei.pool.fetchval("SELECT id FROM jobs WHERE status = 'queued'"),
         processing=working.id,
@@ -79,8 +100,8 @@ async def victims(rei: Conversation) -> Loot:
     )
 
 
-def presses(*, draft: int, jobs: tuple[int, ...], payment: str) -> list[str]:
-    """The data of every button that names a draft, a job or a payment."""
+def presses(*, draft: int, jobs: tuple[int, ...], payment: str, operation: str) -> list[str]:
+    """The data of every button that names a draft, a job, a payment or an admin's request."""
     data: list[CallbackData] = [
         *(OrderMenu(draft=draft, field=field) for field in ("model", "ratio", "size")),
         OrderPick(draft=draft, field="ratio", token=token("16:9")),
@@ -90,6 +111,8 @@ def presses(*, draft: int, jobs: tuple[int, ...], payment: str) -> list[str]:
         OrderConfirm(draft=draft, price_kopecks=PRICE_KOPECKS),
         OrderDrop(draft=draft),
         PaymentCheck(payment=payment),  # type: ignore[arg-type] # a text becomes a UUID
+        AdminConfirm(operation=operation),
+        AdminDrop(operation=operation),
     ]
     for job in jobs:
         data += [
@@ -101,7 +124,10 @@ def presses(*, draft: int, jobs: tuple[int, ...], payment: str) -> list[str]:
 def test_every_button_that_names_a_row_is_pressed() -> None:
     """A button that somebody adds tomorrow has to be added here."""
     pressed = {
-        data.partition(":")[0] for data in presses(draft=1, jobs=(1,), payment=NOBODYS_PAYMENT)
+        data.partition(":")[0]
+        for data in presses(
+            draft=1, jobs=(1,), payment=NOBODYS_PAYMENT, operation=NOBODYS_OPERATION
+        )
     }
     kinds = [
         kind
@@ -121,6 +147,7 @@ async def test_what_is_another_customers_is_as_if_it_were_not_there(rei: Convers
             draft=loot.draft,
             jobs=(loot.queued, loot.processing, loot.completed),
             payment=loot.payment,
+            operation=loot.operation,
         )
     ):
         before = await everything(rei)
@@ -130,7 +157,8 @@ async def test_what_is_another_customers_is_as_if_it_were_not_there(rei: Convers
         assert await everything(rei) == before, data
         # Real and unreal look the same: nobody finds out which numbers are taken.
         nowhere = presses(
-            draft=NOBODYS_ID, jobs=(NOBODYS_ID,) * 3, payment=NOBODYS_PAYMENT
+            draft=NOBODYS_ID, jobs=(NOBODYS_ID,) * 3, payment=NOBODYS_PAYMENT,
+            operation=NOBODYS_OPERATION,
         )[number]  # fmt: skip
         unreal = await answers(rei, shown, nowhere)
         assert [_told(call) for call in answer] == [_told(call) for call in unreal], data
@@ -144,9 +172,12 @@ async def test_the_victims_own_presses_still_work_afterwards(rei: Conversation) 
     loot = await victims(rei)
     await rei.give(100_000, THIEF)
     shown = await rei.say("/start", VICTIM)
-    for data in presses(draft=loot.draft, jobs=(loot.queued, loot.completed), payment=loot.payment):
-        if data.startswith("ox"):
-            continue  # nothing is left to press after it
+    for data in presses(
+        draft=loot.draft, jobs=(loot.queued, loot.completed), payment=loot.payment,
+        operation=loot.operation,
+    ):  # fmt: skip
+        if data.startswith(("ox", *OF_ADMINS)):
+            continue  # nothing is left to press after the first
         calls = await answers(rei, shown, data, user_id=VICTIM)
         # A confirmed draft has become a job, whose buttons are the job's from now on.
         told = [call.text or "" for call in calls if isinstance(call, AnswerCallbackQuery)]
