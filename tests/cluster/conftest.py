@@ -17,12 +17,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from kubernetes.aio import client, config
 
 from rei_core.maintenance.resources import GROUP, KINDS
-from rei_sandbox.cluster import shared
+from rei_sandbox.cluster import shared as shared_cluster
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
+
+from .operator.stage import Stage, open_stage
 
 K8S = Path(__file__).parents[2] / "k8s"
 OPERATOR = "rei-operator"
@@ -64,7 +67,9 @@ def cluster(
     ours = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
     with contextlib.ExitStack() as stack:
         try:
-            opened = stack.enter_context(shared.cluster(ours / "cluster", os.environ, say=say))
+            opened = stack.enter_context(
+                shared_cluster.cluster(ours / "cluster", os.environ, say=say)
+            )
         except NoCluster as error:
             if os.environ.get("CI") == "true":
                 pytest.fail(str(error))
@@ -121,3 +126,22 @@ async def api(cluster: Cluster) -> AsyncIterator[client.ApiClient]:
     opened = await config.new_client_from_config(config_file=path)  # type: ignore[no-untyped-call]
     yield opened
     await opened.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(
+    cluster: Cluster,
+    crds: None,
+    postgres_url: str,
+    template_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Stage]:
+    """A namespace and a database for a module, whose tests run in a loop of the module."""
+    del crds
+    async with open_stage(
+        cluster,
+        postgres_url=postgres_url,
+        template_database=template_database,
+        folder=tmp_path_factory.mktemp("stage"),
+    ) as opened:
+        yield opened

@@ -38,25 +38,6 @@ async def stage(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    cluster: Cluster,
-    crds: None,
-    postgres_url: str,
-    template_database: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Stage]:
-    """A namespace and a database for a module, whose tests run in a loop of the module."""
-    del crds
-    async with open_stage(
-        cluster,
-        postgres_url=postgres_url,
-        template_database=template_database,
-        folder=tmp_path_factory.mktemp("stage"),
-    ) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def operator(shared: Stage) -> AsyncIterator[OperatorProcess]:
     """The operator of a module."""
     async with shared.operator() as started:
