@@ -89,7 +89,7 @@ async def test_notifications_out_of_time_change_nothing_in_the_end(
     till: Till, endpoint: Endpoint, sandbox: Running, until: Until, kind: str
 ) -> None:
     payment = await till.topup()
-    order(sandbox, kind, operation="notification", delay_seconds=0.1)
+    order(sandbox, kind, operation="notification", delay_seconds=1)
     await till.pay(payment)
     assert await till.check(payment)
     expected = 2 if kind == "reordered" else 1
