@@ -26,16 +26,22 @@ from rei_sandbox.cluster.shared import GIVEN
 from rei_sandbox.cluster.shared import cluster as given_cluster
 
 from .release import NAMESPACE, Release
+from .sharing import Sharing, group_of
 
-NEEDED = ("pause", *PARTS, "postgres", "redis", *NEXT)
+NEEDED = (*PARTS, "postgres", "redis", *NEXT)
 """The images of a node that tests are run on."""
-
+NEEDED_BY = {
+    "test_scaling": ("prometheus", "keda", "prometheus-adapter"),
+    "test_network_policies": ("prometheus", "kube-router"),
+}
+"""And those of some tests only."""
 
 ORDER = (
     # First those that start a node themselves: there is room for one on a machine.
     "test_images", "test_leftovers", "test_node",
-    "test_release", "test_network_policies", "test_plugin", "test_kills", "test_upgrades",
-    "test_scaling", "test_uninstall",
+    "test_release", "test_plugin", "test_kills", "test_upgrades", "test_scaling",
+    # Then those that the process beside would feel.
+    "test_network_policies", "test_restart", "test_uninstall",
 )  # fmt: skip
 
 
@@ -47,6 +53,7 @@ def _fixtures(item: pytest.Item) -> list[str]:
     return getattr(item, "fixturenames", [])
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups afterwards
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The time limit is the tests' alone: what they stand on may have to be built first."""
     here = Path(__file__).parent
@@ -59,6 +66,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(600, func_only=True))
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+@pytest.fixture(scope="session")
+def sharing(tmp_path_factory: pytest.TempPathFactory) -> Sharing:
+    """What this process and the one beside know of each other."""
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    folder = tmp_path_factory.getbasetemp()
+    return Sharing(folder.parent if parallel else folder, parallel=parallel)
+
+
+@pytest.fixture(autouse=True)
+def announced(request: pytest.FixtureRequest, sharing: Sharing) -> None:
+    """The process that has the node knows from the start that there will be a visitor."""
+    sharing.begin(request.node, request.session.items)
 
 
 @pytest.fixture(scope="session")
@@ -91,30 +113,44 @@ def images(store: Images) -> Images:
 
 
 @pytest.fixture(scope="session")
-def node(store: Images, say: Callable[[str], None]) -> Iterator[Node]:
+def node(
+    request: pytest.FixtureRequest, store: Images, sharing: Sharing, say: Callable[[str], None]
+) -> Iterator[Node]:
     """A Kubernetes with one node that has all images; everybody's."""
     try:
         programs = obtain(say=say)
     except NoCluster as error:
+        sharing.invite(None)
         not_here(error)
-    store.build(*NEEDED)
-    with run(programs, pause=store.archive("pause"), say=say) as started:
-        for name in NEEDED:
-            if name != "pause":
+    chosen = {item.path.stem for item in request.session.items}
+    more = (name for module, names in NEEDED_BY.items() if module in chosen for name in names)
+    needed = dict.fromkeys((*NEEDED, *more))
+    try:
+        store.build("pause", *needed)
+        with run(programs, pause=store.archive("pause"), say=say) as started:
+            for name in needed:
                 started.load(store.archive(name))
-        say(f"node ready in {started.ready_seconds:.1f} s")
-        yield started
+            say(f"node ready in {started.ready_seconds:.1f} s")
+            yield started
+            sharing.invite(started.cluster.kubeconfig)
+            sharing.wait_until_alone()
+    finally:
+        sharing.invite(None)
 
 
 @pytest.fixture(scope="session")
 def cluster(
     request: pytest.FixtureRequest,
+    sharing: Sharing,
     tmp_path_factory: pytest.TempPathFactory,
     say: Callable[[str], None],
 ) -> Iterator[Cluster]:
-    """How to talk to it: to a given one, or to our own node."""
-    if os.environ.get(GIVEN):
-        with given_cluster(tmp_path_factory.mktemp("cluster"), os.environ, say=say) as given:
+    """How to talk to it: to a given one, to that of the process beside, or to our own node."""
+    environment = dict(os.environ)
+    if sharing.visiting:
+        environment[GIVEN] = str(sharing.invited())
+    if environment.get(GIVEN):
+        with given_cluster(tmp_path_factory.mktemp("cluster"), environment, say=say) as given:
             yield given
         return
     node: Node = request.getfixturevalue("node")
@@ -124,6 +160,7 @@ def cluster(
 @pytest.fixture(scope="session")
 def release(
     cluster: Cluster,
+    sharing: Sharing,
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     say: Callable[[str], None],
@@ -131,6 +168,7 @@ def release(
     """Rei, installed by helm in the way that its customers would; everybody's."""
     made = Release.on(cluster, obtain_helm(say=say), tmp_path_factory.mktemp("helm"))
     asyncio.run(_installed(made, say))
+    sharing.invite(cluster.kubeconfig)
     yield made
     if cluster.ours:
         return  # it goes with its node
@@ -140,6 +178,12 @@ def release(
         )
     else:
         asyncio.run(made.remove())
+
+
+@pytest.fixture(scope="session")
+def alone(release: Release, sharing: Sharing) -> None:
+    """Nobody else is on the node: what is done to it as a whole is felt by nobody."""
+    sharing.wait_until_alone()
 
 
 async def _installed(release: Release, say: Callable[[str], None]) -> None:

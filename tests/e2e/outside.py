@@ -17,14 +17,15 @@ CREDENTIALS = {
 """Those that the sandbox lets in, and that open nothing else."""
 
 
-def objects(*, release: str) -> list[dict[str, Any]]:
-    """The sandbox, which notifies the bot in the namespace `release`."""
+def objects(namespace: str = NAMESPACE, *, release: str, **settings: str) -> list[dict[str, Any]]:
+    """The sandbox with these settings, which notifies the bot in the namespace `release`."""
     labels = {"app": "sandbox"}
-    metadata = {"name": "sandbox", "namespace": NAMESPACE}
+    metadata = {"name": "sandbox", "namespace": namespace}
     settings = {
         "REI_SANDBOX_NOTIFICATION_URL": f"http://rei-bot.{release}.svc/webhook/yookassa",
         "REI_SANDBOX_GEMINI_SIDE_PIXELS_MAX": "96",
         "REI_SANDBOX_NOTIFICATION_SPEEDUP": "600",
+        **settings,
     }
     container = {
         "name": "sandbox",
@@ -37,7 +38,7 @@ def objects(*, release: str) -> list[dict[str, Any]]:
     }
     pod = {"containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]}
     return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         {
             "apiVersion": "v1",
             "kind": "Service",

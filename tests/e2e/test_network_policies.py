@@ -14,14 +14,11 @@ from dataclasses import dataclass
 import pytest
 
 from rei_sandbox.cluster import addons
-from rei_sandbox.cluster.images import Images
 from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
-from rei_sandbox.cluster.node import Node
 
 from .crowd import crowd
 from .release import Release
 
-NEEDED = ("prometheus", "kube-router")
 PROBE = """
 import json, socket, sys
 
@@ -53,13 +50,8 @@ def own(source: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def enforceable(request: pytest.FixtureRequest, cluster: Cluster, store: Images) -> Cluster:
-    """A cluster that has the images of what enforces, and somebody in the namespace of monitoring."""
-    if cluster.ours:  # a given one has to have them
-        node: Node = request.getfixturevalue("node")
-        store.build(*NEEDED)
-        for name in NEEDED:
-            node.load(store.archive(name))
+def enforceable(cluster: Cluster, alone: None) -> Cluster:
+    """A cluster with somebody in the namespace of monitoring; a given one has to have the images."""
     asyncio.run(addons.install_prometheus(cluster))
     return cluster
 

@@ -92,12 +92,13 @@ class Images:
         self._sources = self._folder / "sources"
         self._sources.mkdir(parents=True, exist_ok=True)
         self._say = say
+        self._done: set[str] = set()
 
     def build(self, *names: str) -> None:
-        """Build images from the Dockerfiles of this checkout; raises `BuildFailed`."""
+        """Build images from the Dockerfiles of this checkout, once; raises `BuildFailed`."""
         with self._alone():
             self._need_base()
-            for name in names:
+            for name in (each for each in names if each not in self._done):
                 if name in PARTS:
                     # The certificates of this machine: between it and a package index may be a proxy.
                     self._build(
@@ -109,8 +110,12 @@ class Images:
                     )  # fmt: skip
                 elif name in BUILT:
                     self._pack(name, *BUILT[name])
+                elif name in NEXT:
+                    target, _, part = name.partition("-")
+                    self._build(name, CHECKOUT / "tools" / "images", target=target, PART=part)
                 else:
                     self._build(name, CHECKOUT / "tools" / "images")
+                self._done.add(name)
 
     def archive(self, name: str) -> Path:
         """An image as an OCI archive, written anew only when it has changed."""
@@ -151,7 +156,13 @@ class Images:
             self._buildah("rm", container)
 
     def _build(
-        self, name: str, context: Path, *, volumes: Sequence[str] = (), **arguments: str
+        self,
+        name: str,
+        context: Path,
+        *,
+        target: str = "",
+        volumes: Sequence[str] = (),
+        **arguments: str,
     ) -> None:
         arguments = {"BASE": BASE_IMAGE, **arguments}
         self._run(
@@ -160,7 +171,7 @@ class Images:
                 *self._command("build"), "--pull-never", "--isolation=chroot", "--layers",
                 *(f"--volume={volume}" for volume in volumes),
                 *(f"--build-arg={key}={value}" for key, value in arguments.items()),
-                f"--target={name}", f"--tag={image_of(name)}", str(context),
+                f"--target={target or name}", f"--tag={image_of(name)}", str(context),
             ],
         )  # fmt: skip
 
