@@ -80,7 +80,7 @@ node: ## Start a whole Kubernetes with one node that runs Rei's images, as root,
 
 e2e: ## Run the tests on images and on a Kubernetes that runs pods, as root (E2E: only these)
 	@tools/setup node
-	$(BIN)/pytest -n 2 --dist loadgroup $(E2E)
+	$(BIN)/pytest -n 2 $(E2E)
 
 e2e-scaling: ## Scale a release on such a Kubernetes, and draw it into docs/scaling anew
 	@tools/setup node

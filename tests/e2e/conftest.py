@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from rei_sandbox.cluster.errors import NoCluster
 from rei_sandbox.cluster.images import NEXT, PARTS, Images
@@ -53,7 +55,18 @@ def _fixtures(item: pytest.Item) -> list[str]:
     return getattr(item, "fixturenames", [])
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups afterwards
+class InTwoProcesses(LoadScopeScheduling):
+    """Who runs which tests; `--dist loadgroup` does not find groups in the names of pytest 9."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InTwoProcesses:
+    return InTwoProcesses(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The time limit is the tests' alone: what they stand on may have to be built first."""
     here = Path(__file__).parent
@@ -66,7 +79,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(600, func_only=True))
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
 @pytest.fixture(scope="session")
@@ -172,6 +184,7 @@ def release(
     yield made
     if cluster.ours:
         return  # it goes with its node
+    sharing.wait_until_alone()  # the kinds go with it
     if request.session.testsfailed:
         say(
             f"the release is left as it is in {NAMESPACE}, to be looked at; the next run removes it"

@@ -1,4 +1,4 @@
-"""One node for the two processes of `pytest -n 2 --dist loadgroup`.
+"""One node for the two processes of `pytest -n 2`.
 
 Scaling is waiting, mostly, and all else is work. So one process has the node and all tests but those of
 scaling, and the other scales a release of its own on that node meanwhile. It comes once the first
@@ -28,8 +28,8 @@ LOOK_SECONDS = 0.5
 SECONDS_MAX = 1500.0
 
 
-def group_of(item: pytest.Item) -> str:
-    return BESIDE if item.path.stem in VISITORS else NODE
+def group_of(nodeid: str) -> str:
+    return BESIDE if Path(nodeid.partition("::")[0]).stem in VISITORS else NODE
 
 
 class Sharing:
@@ -47,8 +47,8 @@ class Sharing:
 
     def begin(self, item: pytest.Item, items: Sequence[pytest.Item]) -> None:
         """Say before the first test whether this process will visit the other one's node."""
-        both = {group_of(each) for each in items} == {NODE, BESIDE}
-        if self._parallel and both and group_of(item) == BESIDE and not self.visiting:
+        both = {group_of(each.nodeid) for each in items} == {NODE, BESIDE}
+        if self._parallel and both and group_of(item.nodeid) == BESIDE and not self.visiting:
             self._visit = self._visitors.open("w")
             fcntl.flock(self._visit, fcntl.LOCK_SH)
 
