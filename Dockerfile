@@ -59,7 +59,7 @@ FROM build AS build-sandbox
 RUN uv sync --locked --no-dev --no-install-project --extra sandbox
 COPY --from=wheel /wheel /wheel
 RUN uv pip install --python /opt/rei --no-deps /wheel/*.whl \
-    && cd /opt/rei/lib/python3*/site-packages && rm -r rei_bot rei_worker rei_operator rei_telegram
+    && cd /opt/rei/lib/python3*/site-packages && rm -r rei_bot rei_worker rei_operator rei_telegram rei_http
 
 # -- PostgreSQL's client tools -----------------------------------------------------------------------
 # pg_dump must be at least as new as the server, and no Debian release has the newest: so it is built,

@@ -16,7 +16,7 @@ from aiogram import Bot
 
 from rei_bot.backoff import until_done
 from rei_bot.dispatcher import build_dispatcher, publish_commands
-from rei_bot.http import Handler, StatusServer, WebhookServer
+from rei_bot.http import Handler, WebhookServer
 from rei_bot.polling import Poller
 from rei_bot.registration import register, webhook_of
 from rei_bot.services import Services
@@ -36,11 +36,14 @@ from rei_core.process import cancel
 from rei_core.rates import SharedLimiter
 from rei_core.reach import RedisPing, watch
 from rei_core.settings import TELEGRAM_PATH
+from rei_http.status import StatusServer, turns
 
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 25.0
 """As long as a handler may take; Kubernetes kills after 30 seconds by default."""
+POLL_AGE_SECONDS_MAX = 150.0
+"""The longest that a look at Telegram may take, and some."""
 
 
 class BotProcess:
@@ -111,13 +114,17 @@ class BotProcess:
         return WebhookServer(handlers)
 
     def _make_status(self) -> StatusServer:
-        poller = self._poller
         return StatusServer(
             pool=self._pool,
-            metrics=self._metrics,
-            stop=self._stop,
-            ticked_at=None if poller is None else lambda: poller.ticked_at,
+            exposition=self._metrics.exposition,
+            healthy=self._healthy,
+            obstacle=lambda: "stopping" if self._stop.is_set() else "",
         )
+
+    def _healthy(self) -> bool:
+        if self._poller is None or self._stop.is_set():
+            return True
+        return turns(self._poller.ticked_at, seconds_max=POLL_AGE_SECONDS_MAX)
 
     @property
     def port(self) -> int:
@@ -162,7 +169,9 @@ class BotProcess:
     async def _listen(self) -> None:
         await self._webhooks.start(self._settings.host, self._settings.port)
         try:
-            await self._status.start(self._settings.host, self._settings.metrics_port)
+            await self._status.start(
+                self._settings.host, self._settings.metrics_port, setting="REI_METRICS_PORT"
+            )
         except ConfigurationError:
             await self._webhooks.close()
             raise

@@ -20,13 +20,13 @@ from rei_core.db import Pool, answers
 from rei_core.payments.port import PaymentProvider, Receipt
 from rei_core.reach import watch
 from rei_core.settings import OperatorSettings
+from rei_http.status import StatusServer, turns
 from rei_operator.books_watch import BooksWatch
 from rei_operator.cluster import Cluster
 from rei_operator.deletion_costs import DeletionCosts
 from rei_operator.facts import FactFinder
 from rei_operator.failpoints import Failpoints
 from rei_operator.hands import Hands
-from rei_operator.http import StatusServer
 from rei_operator.index import Index, key_of, owner_of
 from rei_operator.janitor import Janitor
 from rei_operator.manifests import JobTemplate
@@ -41,6 +41,8 @@ from rei_operator.watch import Watch
 Json = dict[str, Any]
 
 log = structlog.get_logger(__name__)
+
+TICK_AGE_SECONDS_MAX = 60.0
 
 
 class WatchDied(Exception):
@@ -104,11 +106,9 @@ class Operator:
         self._watch = Watch(namespace=settings.namespace, saw=self._saw, ended=self._watch_ended)
         self._status = StatusServer(
             pool=pool,
-            metrics=self.metrics,
-            ticked_at=lambda: self._reconciler.ticked_at,
-            watching=lambda: self._watch.ready and not self._stopping.is_set(),
-            host=settings.operator_host,
-            port=settings.operator_port,
+            exposition=self.metrics.exposition,
+            healthy=lambda: turns(self._reconciler.ticked_at, seconds_max=TICK_AGE_SECONDS_MAX),
+            obstacle=self._obstacle,
         )
 
     def stop(self) -> None:
@@ -117,10 +117,15 @@ class Operator:
         self._watch.stop()
         self._reconciler.stop()
 
+    def _obstacle(self) -> str:
+        return "" if self._watch.ready and not self._stopping.is_set() else "not watching"
+
     async def run(self) -> None:
         """Work until `stop`; raises `WatchDied`."""
-        await self._status.start()
         settings = self._settings
+        await self._status.start(
+            settings.operator_host, settings.operator_port, setting="REI_OPERATOR_PORT"
+        )
         period_seconds = settings.resync_seconds
         queue_seconds = settings.queue_metrics_seconds
         background = [

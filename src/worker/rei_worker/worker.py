@@ -21,11 +21,11 @@ from rei_core.jobs.workers import worker_name
 from rei_core.process import cancel
 from rei_core.reach import RedisPing, watch
 from rei_core.settings import WorkerSettings
+from rei_http.status import StatusServer, turns
 from rei_worker.delivery.courier import Courier
 from rei_worker.delivery.loop import DeliveryLoop
 from rei_worker.doorbell import DoorbellBroker, hear
 from rei_worker.execution import JobRunner, SharedRate
-from rei_worker.http import StatusServer
 from rei_worker.leases import LeaseKeeper
 from rei_worker.metrics import Metrics
 from rei_worker.progress import Progress
@@ -38,6 +38,7 @@ logger = structlog.get_logger(__name__)
 DELIVERY_DRAIN_SECONDS = 20.0
 PROGRESS_SETTLE_SECONDS = 3.0
 LOOP_STOP_SECONDS = 5.0
+TICK_AGE_SECONDS_MAX = 60.0
 
 
 class Worker:
@@ -115,16 +116,18 @@ class Worker:
         self._stop = asyncio.Event()
         self._status = StatusServer(
             pool=pool,
-            metrics=self.metrics,
-            ticked_at=lambda: self._pump.ticked_at,
-            stop=self._stop,
-            host=settings.host,
-            port=settings.metrics_port,
+            exposition=self.metrics.exposition,
+            healthy=self._healthy,
+            obstacle=lambda: "draining" if self._stop.is_set() else "",
         )
 
     def stop(self) -> None:
         """Begin to drain; `run` returns when that is done."""
         self._stop.set()
+
+    def _healthy(self) -> bool:
+        # While draining the pump stands still on purpose.
+        return self._stop.is_set() or turns(self._pump.ticked_at, seconds_max=TICK_AGE_SECONDS_MAX)
 
     def _look(self) -> None:
         self._pump.nudge()
@@ -135,7 +138,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`, then drain."""
-        await self._status.start()
+        await self._status.start(
+            self._settings.host, self._settings.metrics_port, setting="REI_METRICS_PORT"
+        )
         ringing = _spawn(hear(self._broker, self._look, stop=self._stop), "doorbell")
         background = [
             _spawn(self._keeper.run(), "leases"),

@@ -1,26 +1,20 @@
-"""Health, and the queue as Prometheus sees it: by PostgreSQL, and absent when that is away."""
+"""The queue as Prometheus sees it: by PostgreSQL, and absent when that is away."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 
 from rei_core.db import Connection, Pool
-from rei_core.errors import ConfigurationError
 from rei_core.jobs.model import QueueState
 from rei_core.jobs.read_queries import queue_state
 from rei_core.ledger.service import adjust
 from rei_operator import queue_watch
 from rei_operator.books_watch import BooksWatch
-from rei_operator.http import TICK_AGE_SECONDS_MAX, StatusServer
 from rei_operator.metrics import Metrics
 from rei_operator.queue_watch import watch_queue
-from rei_sandbox.services import free_port
 
 JOBS = """
 INSERT INTO jobs (user_id, idempotency_key, status, model, prompt, aspect_ratio, image_size,
@@ -180,50 +174,3 @@ async def test_what_takes_long_to_count_is_counted_less_often(
     with pytest.raises(asyncio.CancelledError):
         await watch_queue(pool, Metrics(), period_seconds=1)
     assert pauses == [pytest.approx(pause, abs=3 if not fails else 0.01)]
-
-
-class TestHealth:
-    async def ask(self, pool: Pool, path: str, **changes: Any) -> int:
-        now = asyncio.get_running_loop().time()
-        options: dict[str, Any] = {"ticked_at": lambda: now, "watching": lambda: True, **changes}
-        port = free_port()
-        server = StatusServer(pool=pool, metrics=Metrics(), host="127.0.0.1", port=port, **options)
-        await server.start()
-        try:
-            async with httpx.AsyncClient() as client:
-                answer = await client.get(f"http://127.0.0.1:{port}{path}")
-                return answer.status_code
-        finally:
-            await server.close()
-
-    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-    async def test_all_is_well(self, pool: Pool, path: str) -> None:
-        assert await self.ask(pool, path) == 200
-
-    async def test_a_port_that_is_taken_is_named(self, pool: Pool) -> None:
-        with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
-            other.listen()
-            server = StatusServer(
-                pool=pool,
-                metrics=Metrics(),
-                ticked_at=lambda: 0.0,
-                watching=lambda: True,
-                host="127.0.0.1",
-                port=other.getsockname()[1],
-            )
-            with pytest.raises(ConfigurationError, match=r"REI_OPERATOR_PORT.*cannot listen on"):
-                await server.start()
-
-    async def test_a_loop_that_stands_still_is_unhealthy(self, pool: Pool) -> None:
-        long_ago = asyncio.get_running_loop().time() - TICK_AGE_SECONDS_MAX - 1
-        assert await self.ask(pool, "/healthz", ticked_at=lambda: long_ago) == 503
-
-    async def test_who_does_not_watch_is_not_ready(self, pool: Pool) -> None:
-        assert await self.ask(pool, "/readyz", watching=lambda: False) == 503
-
-    async def test_without_the_database_it_is_alive_and_not_ready(self, database_url: str) -> None:
-        pool: Any = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
-        await pool.close()
-        assert await self.ask(pool, "/healthz") == 200
-        assert await self.ask(pool, "/readyz") == 503

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from rei_bot import http, webhooks
+from rei_bot import webhooks
+from rei_http import listening
 
 from ..bot_process.conftest import SECRET, SECRET_HEADER, Rei, Stage, notification
 from .conftest import Line, ask, line_to
@@ -60,7 +61,7 @@ async def test_senders_that_trickle_take_nobodys_place(
 async def test_a_head_trickled_in_ends_in_time_too(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "IDLE_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(listening, "IDLE_SECONDS_MAX", 0.5)
     async with stage.bot() as rei, line_to(rei.process.port) as line:
         await line.send(b"POST /webhook/telegram HTTP/1.1\r\nX-Slow: ")
         async with _trickling(line, b"x"):
@@ -71,7 +72,7 @@ async def test_a_head_trickled_in_ends_in_time_too(
 async def test_a_connection_that_says_nothing_is_closed(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "IDLE_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(listening, "IDLE_SECONDS_MAX", 0.5)
     async with stage.bot() as rei, line_to(rei.process.port) as line:
         assert await line.hung_up()
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from aiohttp import web
-
-from rei_bot.http import StatusServer
-from rei_bot.metrics import Metrics
-from rei_core.db import Pool
 
 from ..bot_process.conftest import SECRET, SECRET_HEADER, Stage
 from .conftest import ask
@@ -110,13 +104,6 @@ async def test_the_own_networks_port_takes_no_webhooks(stage: Stage) -> None:
         for path in ("/metrics", "/healthz", "/readyz"):
             for method in ("POST", "PUT", "DELETE"):
                 assert (await rei.status.request(method, path)).status_code == 405
-
-
-async def test_port_0_means_that_nobody_listens(pool: Pool) -> None:
-    server = StatusServer(pool=pool, metrics=Metrics(), stop=asyncio.Event(), ticked_at=None)
-    await server.start("127.0.0.1", 0)
-    assert server._runner.addresses == []
-    await server.close()
 
 
 @pytest.mark.parametrize("target", ["/webhook/telegram", "/webhook/yookassa", "/metrics"])

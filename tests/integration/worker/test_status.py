@@ -10,7 +10,7 @@ import pytest
 from rei_core.db import close_pool, create_pool
 from rei_core.errors import ConfigurationError
 from rei_sandbox.services import free_port
-from rei_worker import http
+from rei_worker import worker
 
 from .conftest import Studio, until
 from .wire import State, Wire
@@ -82,7 +82,7 @@ async def test_while_it_drains_it_is_healthy_and_not_ready(studio: Studio) -> No
 async def test_a_pump_that_stands_still_is_unhealthy(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "TICK_AGE_SECONDS_MAX", 1.0)
+    monkeypatch.setattr(worker, "TICK_AGE_SECONDS_MAX", 1.0)
     port = free_port()
     async with studio.working(metrics_port=port, poll_seconds=300):
         await until_answer(port, "healthz", 503, "stuck")
