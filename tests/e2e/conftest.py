@@ -139,9 +139,8 @@ def node(
     needed = dict.fromkeys((*NEEDED, *more))
     try:
         store.build("pause", *needed)
-        with run(programs, pause=store.archive("pause"), say=say) as started:
-            for name in needed:
-                started.load(store.archive(name))
+        with run(programs, store, say=say) as started:
+            started.load(*needed)
             say(f"node ready in {started.ready_seconds:.1f} s")
             yield started
             sharing.invite(started.cluster.kubeconfig)

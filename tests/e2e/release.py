@@ -64,8 +64,7 @@ class Release:
     async def __call__(self, *words: str) -> str:
         """helm, beside a loop that goes on; raises `HelmRefused`."""
         command, *options = words
-        limit = () if command == "history" else (WAIT,)
-        return await asyncio.to_thread(self.helm, command, *limit, *options)
+        return await asyncio.to_thread(self.helm, command, WAIT, *options)
 
     async def remove(self) -> None:
         """Take away all of it, the kinds too."""

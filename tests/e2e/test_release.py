@@ -63,8 +63,9 @@ async def test_a_backup_is_made_and_proved_in_pods(release: Release) -> None:
 
 async def test_preflight_stops_an_upgrade_that_could_not_work(release: Release) -> None:
     """Its Job says what is wrong and how to mend it, and nothing of the release has been touched."""
-    with pytest.raises(HelmRefused, match="preflight"):
+    with pytest.raises(HelmRefused, match="preflight") as refused:
         await release.upgrade("--set=settings.REI_TELEGRAM_API_URL=http://nobody.invalid:8090")
+    assert "getMe failed" in refused.value.said, "who runs helm has to look for the reason"
     logs = await release.kubectl("logs", "job/rei-preflight", "--tail=-1")
     assert "FAIL" in logs
     assert "getMe failed" in logs

@@ -27,6 +27,7 @@ from rei_sandbox.cluster.programs import obtain_helm
 
 from . import outside
 from .outside import PORT
+from .sharing import Sharing
 from .timeline import WORKERS, Job, Timeline, jobs, sql, watched
 
 SMALL = Path(__file__).with_name("values.yaml")
@@ -39,8 +40,11 @@ DRAWING_SECONDS = 10
 UP_SECONDS_MAX = 200.0
 DONE_SECONDS_MAX = 300.0
 DOWN_SECONDS_MAX = 150.0
-BLIND_SECONDS = 70.0
-"""An HPA that believed that there is no work would take pods away after 45; here it looks every 5."""
+TIMELINE = os.environ.get("REI_SCALING_TIMELINE")
+LULL_SECONDS = 45 if TIMELINE else 15
+"""Before a pod goes: by default, for the pictures; else shorter, as all of it takes long."""
+BLIND_SECONDS = LULL_SECONDS + 25.0
+"""An HPA that believed that there is no work would take pods away after the lull; here it looks every 5."""
 
 
 VALUES = {
@@ -55,8 +59,9 @@ VALUES = {
     "worker": {"concurrency": SLOTS},
     "backups": {"enabled": False},
     "upgrade": {"backup": {"enabled": False}},
+    "preflight": {"enabled": False},
     "autoscaling": {
-        "worker": {"min": 1, "max": PODS_MAX},
+        "worker": {"min": 1, "max": PODS_MAX, "scaleDownSeconds": LULL_SECONDS},
         "bot": {"min": 1, "max": 2},
         "prometheus": {"address": addons.PROMETHEUS_URL},
     },
@@ -108,7 +113,10 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def scaled_by(
-    cluster: Cluster, say: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster,
+    sharing: Sharing,
+    say: Callable[[str], None],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], None]]:
     """A release in a namespace of its own, with its own sandbox; a call chooses what scales it.
 
@@ -131,7 +139,8 @@ def scaled_by(
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
         try:
-            runner.run(stack.enter_async_context(prepared(cluster)))
+            goes = cluster.ours or sharing.visiting
+            runner.run(stack.enter_async_context(prepared(cluster, goes=goes)))
             scale_by("fixed")
             yield scale_by
         finally:
@@ -187,7 +196,7 @@ async def test_pods_follow_the_work_and_no_job_suffers(
 
 async def test_no_pod_goes_while_nobody_knows_how_much_there_is_to_do(shop: Shop) -> None:
     before = await shop.last_job()
-    ordered = await shop.order(people=16, orders=8)
+    ordered = await shop.order(people=16, orders=6)
     await until(shop.at_most, "all pods", seconds_max=UP_SECONDS_MAX)
     for gone in ("operator", "prometheus"):
         async with away(shop, gone):
@@ -205,7 +214,7 @@ async def steadily(shop: Shop, timeline: Timeline) -> int:
     """Orders that keep two slots at work until a pod goes; how many there were."""
     ordered = 0
     while not timeline.left():
-        ordered += await shop.order(people=1, orders=4, pause_seconds=5)
+        ordered += await shop.order(people=1, orders=2, pause_seconds=5)
     return ordered
 
 
@@ -241,8 +250,11 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, *, seconds_max:
 
 
 @contextlib.asynccontextmanager
-async def prepared(cluster: Cluster) -> AsyncIterator[None]:
-    """What has to be there before a release: Rei's kinds, credentials, the outside world, Prometheus."""
+async def prepared(cluster: Cluster, *, goes: bool) -> AsyncIterator[None]:
+    """What has to be there before a release: Rei's kinds, credentials, the outside world, Prometheus.
+
+    What `goes` with its node needs no cleaning.
+    """
     everywhere, here = cluster.kubectl(namespace=""), cluster.kubectl(namespace=NAMESPACE)
     known = await everywhere("get", "customresourcedefinitions", "--output=name")
     ours = () if ".rei.bot" in known else ("-k", str(CHECKOUT / "k8s" / "crds"))
@@ -264,8 +276,9 @@ async def prepared(cluster: Cluster) -> AsyncIterator[None]:
         await here("rollout", "status", "deployment/sandbox", "--timeout=100s")
         yield
     finally:
-        await everywhere("delete", "namespace", NAMESPACE, "--ignore-not-found")
-        if ours:
+        if not goes:
+            await everywhere("delete", "namespace", NAMESPACE, "--ignore-not-found")
+        if ours and not goes:
             await everywhere("delete", "--ignore-not-found", *ours)
 
 
@@ -278,11 +291,12 @@ def adapter_rules() -> str:
 
 def write(way: str, timeline: Timeline, done: list[Job]) -> None:
     """For the picture, where it was asked for."""
-    if folder := os.environ.get("REI_SCALING_TIMELINE"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    if TIMELINE:
+        folder = Path(TIMELINE)
+        folder.mkdir(parents=True, exist_ok=True)
         course = {
             "slots": SLOTS,
             "moments": timeline.drawn(done),
             "busy_when_told": len(timeline.busy_when_told(done)),
         }
-        (Path(folder) / f"{way}.json").write_text(json.dumps(course), encoding="utf-8")
+        (folder / f"{way}.json").write_text(json.dumps(course), encoding="utf-8")

@@ -1,10 +1,11 @@
-{{/* A Job of the release's life: one try, gone when it went well, its log kept for a day when not. */}}
+{{/* A Job of the release's life: one try, gone when it went well. When not, helm prints its log, and it stays for a day. */}}
 {{- define "rei.hookMetadata" -}}
 {{- include "rei.metadata" (dict "root" .root "part" "release" "name" .name) }}
 annotations:
   helm.sh/hook: {{ .hook }}
   helm.sh/hook-weight: {{ .weight | quote }}
   helm.sh/hook-delete-policy: {{ .deleted | default "before-hook-creation,hook-succeeded" }}
+  helm.sh/hook-output-log-policy: hook-failed
 {{- end -}}
 
 {{/* `container` is what is its own; `account` a ServiceAccount whose token it needs. */}}

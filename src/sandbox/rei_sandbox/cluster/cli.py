@@ -96,10 +96,10 @@ def node_up(parts: tuple[str, ...]) -> None:
     with _until_interrupted():
         programs, images = obtain_node(say=_say), Images(say=_say)
         images.build("pause", *parts)
-        with run_node(programs, pause=images.archive("pause"), say=_say) as running:
-            for part in parts:
-                _say(f"loading {image_of(part)}")
-                running.load(images.archive(part))
+        with run_node(programs, images, say=_say) as running:
+            if parts:
+                _say(f"loading {', '.join(image_of(part) for part in parts)}")
+                running.load(*parts)
             click.echo(f"ready in {running.ready_seconds:.1f} s; logs in {running.folder}")
             _show_access(running.cluster.kubeconfig, kubectl=running.cluster.kubectl_program)
             _watch(running.ended)

@@ -31,7 +31,8 @@ KUBERNETES_VERSION: Final = "1.37.2"
 
 
 class HelmRefused(ReiError):
-    """helm ended otherwise than well; `said` is its standard error."""
+    """helm ended otherwise than well; `said` is the end of its output, the logs of Jobs that failed
+    and then its standard error."""
 
     def __init__(self, command: str, said: str) -> None:
         self.said = said
@@ -63,7 +64,8 @@ class Helm:
             env=environment, timeout=COMMAND_SECONDS_MAX,
         )  # fmt: skip
         if done.returncode != 0:
-            raise HelmRefused(" ".join(words[:2]), done.stderr.strip()[-SAID_CHARS_MAX:])
+            said = f"{done.stdout}{done.stderr}".strip()
+            raise HelmRefused(" ".join(words[:2]), said[-SAID_CHARS_MAX:])
         return done.stdout
 
     def render(self, *options: str, upgrade: bool = False) -> list[dict[str, Any]]:

@@ -25,8 +25,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
+from rei_sandbox.cluster import oci
 from rei_sandbox.cluster.builds import Say, alone, run
 from rei_sandbox.cluster.errors import BuildFailed, NoCluster
 from rei_sandbox.cluster.go_programs import (
@@ -117,22 +118,24 @@ class Images:
                     self._build(name, CHECKOUT / "tools" / "images")
                 self._done.add(name)
 
-    def archive(self, name: str) -> Path:
-        """An image as an OCI archive, written anew only when it has changed."""
-        image = image_of(name)
+    def export(self, *names: str, into: IO[bytes]) -> None:
+        """Write images to a stream, as a tar in OCI's image layout."""
         with self._alone():
-            archive = self._folder / f"{name}.tar"
-            stamp = archive.with_suffix(".id")
-            identity = self._identity(image)
-            if not archive.exists() or _text(stamp) != identity:
-                stamp.unlink(missing_ok=True)
-                archive.unlink(missing_ok=True)  # buildah would add to it
-                # Not compressed: it never leaves the machine.
-                self._buildah(
-                    "push", "--disable-compression", image, f"oci-archive:{archive}:{image}"
-                )
-                stamp.write_text(identity)
-            return archive
+            oci.write_tar({image_of(name): self._unpacked(name) for name in names}, into)
+
+    def _unpacked(self, name: str) -> Path:
+        """An image's blobs in a folder, written anew only when it has changed."""
+        folder = self._folder / "unpacked" / name
+        stamp = folder.with_suffix(".id")
+        identity = self._identity(image_of(name))
+        if _text(stamp) != identity:
+            stamp.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            # Not compressed: it never leaves the machine.
+            self._buildah("push", "--disable-compression", image_of(name), f"dir:{folder}")
+            stamp.write_text(identity)
+        return folder
 
     def size_bytes(self, image: str) -> int:
         """What an image takes on a disk, with the layers that it shares with others."""

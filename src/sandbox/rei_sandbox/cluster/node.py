@@ -32,6 +32,7 @@ from rei_sandbox.cluster.certificates import ADMINS
 from rei_sandbox.cluster.control_plane import ControlPlane, Place
 from rei_sandbox.cluster.errors import KubectlRefused, NoCluster
 from rei_sandbox.cluster.go_programs import COREDNS, ETCD, KUBERNETES, built
+from rei_sandbox.cluster.images import Images
 from rei_sandbox.cluster.kubeconfig import Cluster
 from rei_sandbox.cluster.namespace import NetworkNamespace
 from rei_sandbox.cluster.node_config import Layout, as_json
@@ -75,8 +76,8 @@ class NodePrograms:
 
 
 @contextlib.contextmanager
-def run(programs: NodePrograms, *, pause: Path, say: Say) -> Iterator[Node]:
-    """A node for as long as the block lasts.
+def run(programs: NodePrograms, images: Images, *, say: Say) -> Iterator[Node]:
+    """A node for as long as the block lasts, with the built images that it is told to load.
 
     Raises `NoCluster` while another one runs on this machine, `ServiceError` if it does not start.
     """
@@ -85,9 +86,9 @@ def run(programs: NodePrograms, *, pause: Path, say: Say) -> Iterator[Node]:
         try:
             NETWORK.create()
             cgroups.create(NAME)
-            node = Node(programs, folder=FOLDER, say=say)
+            node = Node(programs, images, folder=FOLDER, say=say)
             try:
-                node.start(pause=pause)
+                node.start()
                 yield node
             finally:
                 node.stop()
@@ -128,13 +129,14 @@ def obtain(*, say: Say) -> NodePrograms:
 class Node:
     """One cluster with one node; `run` makes it, and sees to its end."""
 
-    def __init__(self, programs: NodePrograms, *, folder: Path, say: Say) -> None:
+    def __init__(self, programs: NodePrograms, images: Images, *, folder: Path, say: Say) -> None:
         self.folder = folder
         self.layout = Layout(folder)
         self.ready_seconds: float | None = None
         place = Place(address=NETWORK.inside, enter=NETWORK.enter, services=SERVICES, nodes=True)
         self._plane = ControlPlane(folder, programs.control_plane, controllers=["*"], place=place)
         self._programs = programs
+        self._images = images
         self._say = say
         self._containerd = Server("containerd", folder=folder)
         self._kubelet = Server("kubelet", folder=folder)
@@ -152,11 +154,8 @@ class Node:
             ours=True,
         )
 
-    def start(self, *, pause: Path) -> None:
-        """Start all of it and wait until pods can run; `pause` is the archive of the image under pods.
-
-        Raises `ServiceError`.
-        """
+    def start(self) -> None:
+        """Start all of it and wait until pods can run; raises `ServiceError`."""
         started = time.monotonic()
         self._say("starting the control plane")
         self._plane.start()
@@ -164,7 +163,7 @@ class Node:
         until = time.monotonic() + READY_SECONDS_MAX
         self._write_files()
         self._start_containerd(until=until)
-        self.load(pause)
+        self.load("pause")  # the image under pods
         for server, program, *options in self._other_servers():
             server.start([*NETWORK.enter, str(program), *options])
         self._kubelet_is_back(since="", until=until)
@@ -178,9 +177,22 @@ class Node:
             server.kill()
         self._plane.stop()
 
-    def load(self, archive: Path) -> None:
-        """Give an image, as an OCI archive, to the node; raises `ServiceError`."""
-        self._ctr("--namespace=k8s.io", "images", "import", str(archive))
+    def load(self, *names: str) -> None:
+        """Give built images to the node; raises `ServiceError`."""
+        command = self._ctr_command("--namespace=k8s.io", "images", "import", "-")
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as ctr:
+            assert ctr.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # what it says is the reason
+                self._images.export(*names, into=ctr.stdin)
+            try:
+                said, _ = ctr.communicate(timeout=READY_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                ctr.kill()
+                raise ServiceError("containerd", "took no images in time", "") from None
+        if ctr.returncode != 0:
+            raise ServiceError("containerd", "ctr images import failed", said.decode().strip())
 
     def restart(self) -> None:
         """Stop kubelet and containerd as a crash would, and start them again; pods go on meanwhile."""
@@ -311,12 +323,15 @@ class Node:
         return conditions.get("Ready") == "True"
 
     def _ctr(self, *words: str) -> None:
-        command = [str(self._programs.ctr), f"--address={self.layout.containerd_socket}", *words]
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=READY_SECONDS_MAX
-        )
+            self._ctr_command(*words),
+            check=False, capture_output=True, text=True, timeout=READY_SECONDS_MAX,
+        )  # fmt: skip
         if done.returncode != 0:
             raise ServiceError("containerd", f"ctr {words[0]} failed", done.stderr.strip())
+
+    def _ctr_command(self, *words: str) -> list[str]:
+        return [str(self._programs.ctr), f"--address={self.layout.containerd_socket}", *words]
 
     def _storage(self) -> Iterator[dict[str, Any]]:
         """A default StorageClass and a few volumes of it: folders of the node."""
