@@ -28,6 +28,7 @@ from .conftest import tool
         ("minimal", ["database.mode=external"], "database.external.url.existingSecret"),
         ("minimal", ["redis.mode=external"], "redis.external.url.existingSecret"),
         ("minimal", ["autoscaling.worker.min=9"], "min (9) is more than max (8)"),
+        ("minimal", ["autoscaling.worker.scaleDownSeconds=3601"], "maximum: got 3,601, want 3,600"),
         ("minimal", ["autoscaling.mode=keda"], "autoscaling.prometheus.address is missing"),
         ("minimal", ["bot.ingress.enabled=true"], "bot.publicUrl is missing"),
         ("production", ["bot.httpRoute.enabled=true"], "bot.httpRoute.parentRefs is empty"),

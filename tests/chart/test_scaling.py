@@ -23,18 +23,24 @@ def policies(rules: Json) -> list[ScalingPolicy]:
     ]
 
 
+def autoscaler(objects: list[Json], mode: str, part: str) -> tuple[Json, Json]:
+    """The spec of what scales a part, and the behavior in it."""
+    if mode == "keda":
+        spec = one(objects, "ScaledObject", f"rei-{part}")["spec"]
+        return spec, spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    spec = one(objects, "HorizontalPodAutoscaler", f"rei-{part}")["spec"]
+    return spec, spec["behavior"]
+
+
 @pytest.mark.parametrize("mode", ["keda", "hpa"])
 def test_the_chart_writes_what_was_chosen(render: Render, mode: str) -> None:
     objects = render("production", f"--set=autoscaling.mode={mode}")
+    spec, behavior = autoscaler(objects, mode, "worker")
     if mode == "keda":
-        spec = one(objects, "ScaledObject", "rei-worker")["spec"]
-        behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
         (trigger,) = spec["triggers"]
         target = float(trigger["metadata"]["threshold"])
         most = spec["maxReplicaCount"]
     else:
-        spec = one(objects, "HorizontalPodAutoscaler", "rei-worker")["spec"]
-        behavior = spec["behavior"]
         (metric,) = spec["metrics"]
         target = int(metric["external"]["target"]["averageValue"].removesuffix("m")) / 1000
         most = spec["maxReplicas"]
@@ -45,6 +51,20 @@ def test_the_chart_writes_what_was_chosen(render: Render, mode: str) -> None:
     assert down["stabilizationWindowSeconds"] == CHOSEN.behavior.down_window_seconds
     assert policies(up) == list(CHOSEN.behavior.up)
     assert policies(down) == list(CHOSEN.behavior.down)
+
+
+@pytest.mark.parametrize("mode", ["keda", "hpa"])
+def test_how_long_a_lull_has_to_last_is_a_value(render: Render, mode: str) -> None:
+    objects = render(
+        "production",
+        f"--set=autoscaling.mode={mode}",
+        "--set=autoscaling.worker.scaleDownSeconds=120",
+    )
+    windows = {
+        part: autoscaler(objects, mode, part)[1]["scaleDown"]["stabilizationWindowSeconds"]
+        for part in ("worker", "bot")
+    }
+    assert windows == {"worker": 120, "bot": 300}
 
 
 def test_the_world_of_the_simulation_is_that_of_the_defaults(render: Render) -> None:
