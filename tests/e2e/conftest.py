@@ -11,7 +11,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,17 +21,17 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from rei_sandbox.cluster.errors import NoCluster
-from rei_sandbox.cluster.images import NEXT, PARTS, Images
-from rei_sandbox.cluster.kubeconfig import Cluster
+from rei_sandbox.cluster.images import PARTS, Images
+from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
 from rei_sandbox.cluster.node import Node, obtain, run
 from rei_sandbox.cluster.programs import obtain_helm
 from rei_sandbox.cluster.shared import GIVEN
 from rei_sandbox.cluster.shared import cluster as given_cluster
 
-from .release import NAMESPACE, Release
+from .release import NAMESPACE, RESTRICTED, Release
 from .sharing import Sharing, group_of
 
-NEEDED = (*PARTS, "postgres", "redis", *NEXT)
+NEEDED = (*PARTS, "postgres", "redis")
 """The images of a node that tests are run on."""
 NEEDED_BY = {
     "test_scaling": ("prometheus", "keda", "prometheus-adapter"),
@@ -40,8 +41,8 @@ NEEDED_BY = {
 
 ORDER = (
     # First those that start a node themselves: there is room for one on a machine.
-    "test_images", "test_leftovers", "test_node",
-    "test_release", "test_plugin", "test_kills", "test_upgrades", "test_scaling",
+    "test_images", "test_leftovers",
+    "test_release", "test_node", "test_plugin", "test_kills", "test_upgrades", "test_scaling",
     # Then those that the process beside would feel.
     "test_network_policies", "test_restart", "test_uninstall",
 )  # fmt: skip
@@ -166,6 +167,17 @@ def cluster(
         return
     node: Node = request.getfixturevalue("node")
     yield node.cluster
+
+
+@pytest.fixture
+async def kubectl(cluster: Cluster) -> AsyncIterator[Kubectl]:
+    """As the admin, in a namespace that takes restricted pods only."""
+    name = f"rei-test-{uuid.uuid4().hex[:10]}"
+    everywhere = cluster.kubectl()
+    await everywhere("create", "namespace", name)
+    await everywhere("label", "namespace", name, RESTRICTED)
+    yield cluster.kubectl(namespace=name)
+    await everywhere("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-import uuid
-from collections.abc import AsyncIterator
 
-import pytest
-
-from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
-from rei_sandbox.cluster.node import Node
+from rei_sandbox.cluster.kubeconfig import Kubectl
 
 from .pods import SERVE, create, output, pod, ready
 
-RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 # Whether a pod finds others by name, and its own API server by a Service, as itself.
 LOOK_ABOUT = """
 import json, pathlib, ssl, urllib.request
@@ -37,17 +30,6 @@ for attempt in range(20):
     except OSError:
         time.sleep(1)
 """
-
-
-@pytest.fixture
-async def kubectl(cluster: Cluster) -> AsyncIterator[Kubectl]:
-    """As the admin, in a namespace that takes restricted pods only."""
-    name = f"rei-test-{uuid.uuid4().hex[:10]}"
-    everywhere = cluster.kubectl()
-    await everywhere("create", "namespace", name)
-    await everywhere("label", "namespace", name, RESTRICTED)
-    yield cluster.kubectl(namespace=name)
-    await everywhere("delete", "namespace", name)
 
 
 async def test_a_pod_of_the_worker_runs(kubectl: Kubectl) -> None:
@@ -75,15 +57,3 @@ async def test_deleting_a_pod_ends_it_at_once(kubectl: Kubectl) -> None:
     asked = time.monotonic()
     await kubectl("delete", "pod", "server", "--grace-period=60")
     assert time.monotonic() - asked < 20
-
-
-async def test_pods_outlive_a_restart_of_the_node(node: Node, kubectl: Kubectl) -> None:
-    await create(kubectl, pod("server", "worker", "python", "-c", SERVE))
-    await ready(kubectl, "server")
-    before = await kubectl.json("get", "pod", "server")
-    await asyncio.to_thread(node.restart)
-    await create(kubectl, pod("help", "worker", "rei", "worker", "--help"))
-    assert "Usage: rei worker" in await output(kubectl, "help")
-    after = await kubectl.json("get", "pod", "server")
-    assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    assert [one["restartCount"] for one in after["status"]["containerStatuses"]] == [0]

@@ -41,7 +41,7 @@ UP_SECONDS_MAX = 200.0
 DONE_SECONDS_MAX = 300.0
 DOWN_SECONDS_MAX = 150.0
 TIMELINE = os.environ.get("REI_SCALING_TIMELINE")
-LULL_SECONDS = 45 if TIMELINE else 15
+LULL_SECONDS = 45 if TIMELINE else 10
 """Before a pod goes: by default, for the pictures; else shorter, as all of it takes long."""
 BLIND_SECONDS = LULL_SECONDS + 25.0
 """An HPA that believed that there is no work would take pods away after the lull; here it looks every 5."""

@@ -7,16 +7,29 @@ from collections.abc import Callable
 import pytest
 
 from rei_sandbox.cluster.helm import HelmRefused
+from rei_sandbox.cluster.images import NEXT, Images
+from rei_sandbox.cluster.kubeconfig import Cluster
+from rei_sandbox.cluster.node import Node
 
 from .crowd import crowd
 from .release import Release
 
 PARTS = ("bot", "worker", "operator")
-NEXT = tuple(f"--set={part}.image.repository=rei-next-{part}" for part in PARTS)
+NEXT_RELEASE = tuple(f"--set={part}.image.repository=rei-next-{part}" for part in PARTS)
+WITHOUT_BACKUP = "--set=upgrade.backup.enabled=false"
 COLUMN = """
 SELECT count(*) FROM information_schema.columns
 WHERE table_name = 'jobs' AND column_name = $1
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def next_release(request: pytest.FixtureRequest, cluster: Cluster, store: Images) -> None:
+    """A node of our own has its images; a given cluster has to."""
+    if cluster.ours:
+        node: Node = request.getfixturevalue("node")
+        store.build(*PARTS, *NEXT)
+        node.load(*NEXT)
 
 
 async def test_an_upgrade_backs_up_migrates_and_rolls_while_customers_are_served(
@@ -24,7 +37,7 @@ async def test_an_upgrade_backs_up_migrates_and_rolls_while_customers_are_served
 ) -> None:
     async with crowd(release, say) as customers:
         await customers.busy(jobs=6)
-        await release.upgrade(*NEXT)
+        await release.upgrade(*NEXT_RELEASE)
         await customers.busy(jobs=6)
     assert customers.report.held, customers.report.violations
     assert customers.retried == 0, "a running job was killed by the upgrade"
@@ -41,7 +54,9 @@ async def test_a_migration_that_fails_leaves_the_old_pods_alone(
     before = await _uids(release)
     async with crowd(release, say) as customers:
         with pytest.raises(HelmRefused, match="migrate"):
-            await release.upgrade(*NEXT, "--set=operator.image.repository=rei-bad-operator")
+            await release.upgrade(
+                *NEXT_RELEASE, "--set=operator.image.repository=rei-bad-operator", WITHOUT_BACKUP
+            )
         await customers.busy(jobs=6)
     assert customers.report.held, customers.report.violations
     assert await _uids(release) == before
@@ -56,7 +71,10 @@ async def test_pods_that_do_not_start_replace_nobody_and_helm_goes_back(
         with pytest.raises(HelmRefused):
             # An image that has no `rei` in it.
             await release.upgrade(
-                "--set=bot.image.repository=rei-redis", "--timeout=60s", "--rollback-on-failure"
+                "--set=bot.image.repository=rei-redis",
+                "--timeout=60s",
+                "--rollback-on-failure",
+                WITHOUT_BACKUP,
             )
         assert (await _uids(release))["bot"] == before["bot"], "the old bots have gone"
         await customers.busy(jobs=6)

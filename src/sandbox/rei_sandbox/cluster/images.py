@@ -93,30 +93,39 @@ class Images:
         self._sources = self._folder / "sources"
         self._sources.mkdir(parents=True, exist_ok=True)
         self._say = say
-        self._done: set[str] = set()
 
     def build(self, *names: str) -> None:
-        """Build images from the Dockerfiles of this checkout, once; raises `BuildFailed`."""
+        """Build images from the Dockerfiles of this checkout; raises `BuildFailed`.
+
+        What has been built from the same commit, with nothing changed since, is not built again.
+        """
         with self._alone():
             self._need_base()
-            for name in (each for each in names if each not in self._done):
-                if name in PARTS:
-                    # The certificates of this machine: between it and a package index may be a proxy.
-                    self._build(
-                        name, CHECKOUT, **self._postgresql(), **_labels(),
-                        volumes=(
-                            f"{CERTIFICATES}:{CERTIFICATES}:ro",
-                            f"{self._sources}:{SOURCES_IN_BUILDS}:ro",
-                        ),
-                    )  # fmt: skip
-                elif name in BUILT:
-                    self._pack(name, *BUILT[name])
-                elif name in NEXT:
-                    target, _, part = name.partition("-")
-                    self._build(name, CHECKOUT / "tools" / "images", target=target, PART=part)
-                else:
-                    self._build(name, CHECKOUT / "tools" / "images")
-                self._done.add(name)
+            commit = _commit()
+            for name in names:
+                stamp = self._folder / "built" / name
+                if not commit or _text(stamp) != f"{commit} {self._identity(image_of(name))}":
+                    self._build_one(name)
+                    stamp.parent.mkdir(exist_ok=True)
+                    stamp.write_text(f"{commit} {self._identity(image_of(name))}")
+
+    def _build_one(self, name: str) -> None:
+        if name in PARTS:
+            # The certificates of this machine: between it and a package index may be a proxy.
+            self._build(
+                name, CHECKOUT, **self._postgresql(), **_labels(),
+                volumes=(
+                    f"{CERTIFICATES}:{CERTIFICATES}:ro",
+                    f"{self._sources}:{SOURCES_IN_BUILDS}:ro",
+                ),
+            )  # fmt: skip
+        elif name in BUILT:
+            self._pack(name, *BUILT[name])
+        elif name in NEXT:
+            target, _, part = name.partition("-")
+            self._build(name, CHECKOUT / "tools" / "images", target=target, PART=part)
+        else:
+            self._build(name, CHECKOUT / "tools" / "images")
 
     def export(self, *names: str, into: IO[bytes]) -> None:
         """Write images to a stream, as a tar in OCI's image layout."""
@@ -279,6 +288,15 @@ class Images:
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         return alone(self._folder / ".lock", "images: another process is building", say=self._say)
+
+
+def _commit() -> str:
+    """What HEAD is; "" if anything differs from it, and outside a checkout."""
+    told = [
+        subprocess.run(["git", "-C", CHECKOUT, *words], check=False, capture_output=True, text=True)
+        for words in (("status", "--porcelain"), ("rev-parse", "HEAD"))
+    ]
+    return "" if told[0].stdout or any(one.returncode for one in told) else told[1].stdout.strip()
 
 
 def _labels() -> dict[str, str]:
