@@ -24,10 +24,11 @@ WHERE table_name = 'jobs' AND column_name = $1
 
 
 @pytest.fixture(scope="module", autouse=True)
-def next_release(request: pytest.FixtureRequest, cluster: Cluster, store: Images) -> None:
-    """A node of our own has its images; a given cluster has to."""
+def next_release(request: pytest.FixtureRequest, cluster: Cluster) -> None:
+    """A node of our own gets its images; a given cluster has to have them."""
     if cluster.ours:
         node: Node = request.getfixturevalue("node")
+        store: Images = request.getfixturevalue("store")
         store.build(*PARTS, *NEXT)
         node.load(*NEXT)
 
