@@ -25,7 +25,8 @@ NODE, BESIDE = "node", "beside"
 """Groups of tests, each in one process."""
 VISITORS = ("test_images", "test_scaling")
 LOOK_SECONDS = 0.5
-SECONDS_MAX = 1500.0
+SECONDS_MAX = 2400.0
+"""Programs may have to be built first."""
 
 
 def group_of(nodeid: str) -> str:
