@@ -40,7 +40,7 @@ from rei_sandbox.services import Postgres, Redis
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = Path(__file__).with_suffix(".toml")
 COPIED = ("src", "tests", "pyproject.toml")
-PARTS = ("core", "bot", "worker", "operator", "sandbox")
+PARTS = ("core", "bot", "worker", "operator", "telegram", "http", "sandbox")
 LANES = 2
 TEST_SECONDS_MAX = 60
 RUN_SECONDS_MAX = 240
