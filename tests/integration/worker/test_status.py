@@ -10,10 +10,11 @@ import pytest
 from rei_core.db import close_pool, create_pool
 from rei_core.errors import ConfigurationError
 from rei_sandbox.services import free_port
-from rei_worker import worker
 
 from .conftest import Studio, until
 from .wire import State, Wire
+
+TICK_AGE_SECONDS_MAX = "rei_worker.worker.TICK_AGE_SECONDS_MAX"
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
@@ -64,7 +65,9 @@ async def test_without_its_database_it_is_not_ready_and_still_healthy(studio: St
         await close_pool(pool)
 
 
-async def test_while_it_drains_it_is_healthy_and_not_ready(studio: Studio) -> None:
+async def test_while_it_drains_it_is_healthy_and_not_ready(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = free_port()
     await studio.customer()
     studio.provider.gate = asyncio.Event()
@@ -74,6 +77,7 @@ async def test_while_it_drains_it_is_healthy_and_not_ready(studio: Studio) -> No
     await until(lambda: studio.provider.running == 1)
     worker.stop()
     await until_answer(port, "readyz", 503, "draining")
+    monkeypatch.setattr(TICK_AGE_SECONDS_MAX, 0.0)  # the pump stands still, on purpose
     assert await get(port, "healthz") == (200, "ok")
     studio.provider.gate.set()
     await asyncio.wait_for(running, 20)
@@ -82,7 +86,7 @@ async def test_while_it_drains_it_is_healthy_and_not_ready(studio: Studio) -> No
 async def test_a_pump_that_stands_still_is_unhealthy(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "TICK_AGE_SECONDS_MAX", 1.0)
+    monkeypatch.setattr(TICK_AGE_SECONDS_MAX, 1.0)
     port = free_port()
     async with studio.working(metrics_port=port, poll_seconds=300):
         await until_answer(port, "healthz", 503, "stuck")
