@@ -1,7 +1,8 @@
 """The `rei` command. Each part of Rei brings its own words by an entry point `rei.commands`.
 
-Parts are imported only when their word is used, so `rei migrate` needs no aiogram, and an image
-that holds only the worker says which extra is missing instead of a traceback.
+Every word is imported only when it is used: `rei status` at three in the morning answers at once, a
+backup's memory holds no payment SDK, `rei migrate` needs no aiogram, and an image that holds only
+the worker says which extra is missing instead of a traceback.
 """
 
 from __future__ import annotations
@@ -12,21 +13,29 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from rei_core import logs
-from rei_core.commands import change, look
-from rei_core.commands.api import api
-from rei_core.commands.audit import audit_command
-from rei_core.commands.config import config
-from rei_core.commands.doctor import doctor
-from rei_core.commands.log_level import log_level
-from rei_core.commands.migrate import migrate_command
-from rei_core.commands.preflight import preflight
-from rei_core.commands.refund import refund
 from rei_core.errors import ReiError
 
-# Words of the core that lean on libraries of one extra only.
-LEANING: dict[str, EntryPoint] = {
-    name: EntryPoint(name, f"rei_core.commands.backup:{name}", "rei.commands")
-    for name in ("backup", "backups", "restore")
+
+def _words(module: str, **attributes: str) -> dict[str, EntryPoint]:
+    return {
+        word: EntryPoint(word, f"rei_core.commands.{module}:{attribute}", "rei.commands")
+        for word, attribute in attributes.items()
+    }
+
+
+CORE: dict[str, EntryPoint] = {
+    **_words("api", api="api"),
+    **_words("audit", audit="audit_command"),
+    **_words("backup", backup="backup", backups="backups", restore="restore"),
+    **_words("change", credit="credit", debit="debit", ban="ban", unban="unban"),
+    **_words("config", config="config"),
+    **_words("doctor", doctor="doctor"),
+    **_words("log_level", **{"log-level": "log_level"}),
+    **_words("look", jobs="jobs", log="log_command", payments="payments"),
+    **_words("look", status="status", top="top", user="user"),
+    **_words("migrate", migrate="migrate_command"),
+    **_words("preflight", preflight="preflight"),
+    **_words("refund", refund="refund"),
 }
 EXTRA_OF = dict.fromkeys(
     ("apply", "backup", "backups", "maintenance-job", "restore", "rollout", "run"), "operator"
@@ -34,17 +43,17 @@ EXTRA_OF = dict.fromkeys(
 
 
 class ReiGroup(click.Group):
-    """A click group whose other words are the installed parts."""
+    """A click group whose words are the core's and those of the installed parts."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_parts()})
+        return sorted(_parts())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        known = super().get_command(ctx, cmd_name)
-        if known is not None or cmd_name not in _parts():
-            return known
+        part = _parts().get(cmd_name)
+        if part is None:
+            return None
         try:
-            loaded = _parts()[cmd_name].load()
+            loaded = part.load()
         except ImportError as error:
             missing = error.name or str(error)
             return _unavailable(cmd_name, missing)
@@ -53,7 +62,7 @@ class ReiGroup(click.Group):
 
 
 def _parts() -> dict[str, EntryPoint]:
-    return LEANING | {point.name: point for point in entry_points(group="rei.commands")}
+    return CORE | {point.name: point for point in entry_points(group="rei.commands")}
 
 
 def _unavailable(name: str, missing: str) -> click.Command:
@@ -78,21 +87,6 @@ def rei() -> None:
     Then, a process each:                  rei bot, rei worker
     On call:                               rei status, rei doctor, rei user, rei credit, rei log
     """
-
-
-for command in (
-    api,
-    audit_command,
-    *change.COMMANDS,
-    config,
-    doctor,
-    log_level,
-    *look.COMMANDS,
-    migrate_command,
-    preflight,
-    refund,
-):
-    rei.add_command(command)
 
 
 def main() -> None:

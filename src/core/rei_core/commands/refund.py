@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID
 
 import click
@@ -26,7 +28,7 @@ from rei_core.commands.change import (
     yes_option,
 )
 from rei_core.commands.look import Output, output_option
-from rei_core.commands.session import with_connection, with_yookassa
+from rei_core.commands.session import with_connection, with_pool
 from rei_core.db import Connection, Pool
 from rei_core.maintenance.reconciliation.queries import PendingRefund, pending_refunds
 from rei_core.money import format_rubles
@@ -35,8 +37,9 @@ from rei_core.payments.model import Refund
 from rei_core.payments.receipts import receipt_of
 from rei_core.payments.service import Asked
 from rei_core.payments.yookassa import YooKassaClient
-from rei_core.settings import YooKassaSettings
+from rei_core.settings import YooKassaSettings, load
 
+Answer = TypeVar("Answer")
 SHOWN_MAX = 200
 REASON_CHARS_MAX = 300
 
@@ -93,7 +96,7 @@ def start(
         )
 
     with told_in_rubles():
-        changed = asyncio.run(with_yookassa(started))
+        changed = asyncio.run(_with_yookassa(started))
     show(changed, output)
 
 
@@ -149,6 +152,26 @@ def close(
             actor=who.person("rei refund close", by=by),
         )
 
-    done = asyncio.run(with_yookassa(closed))
+    done = asyncio.run(_with_yookassa(closed))
     what = "carried out" if done.status == "succeeded" else "never sent; the debit is given back"
     click.echo(f"The refund {done.id} of {format_rubles(done.amount_kopecks)} is closed: {what}.")
+
+
+async def _with_yookassa(
+    work: Callable[[Pool, YooKassaClient, YooKassaSettings], Awaitable[Answer]],
+) -> Answer:
+    """Do `work` on the database of REI_DATABASE_URL, with the way to YooKassa."""
+    settings = load(YooKassaSettings)
+
+    async def on_both(pool: Pool) -> Answer:
+        client = YooKassaClient(
+            shop_id=settings.yookassa_shop_id,
+            secret_key=settings.yookassa_secret_key.get_secret_value(),
+            base_url=settings.yookassa_api_url,
+        )
+        try:
+            return await work(pool, client, settings)
+        finally:
+            await client.aclose()
+
+    return await with_pool(on_both)

@@ -11,8 +11,7 @@ from rei_core.db import CUT_OFF, Connection, Pool, close_pool, create_pool
 from rei_core.db.migrate import require_schema
 from rei_core.errors import ConfigurationError
 from rei_core.logs import masked_text
-from rei_core.payments.yookassa import YooKassaClient
-from rei_core.settings import CoreSettings, YooKassaSettings, load
+from rei_core.settings import CoreSettings, load
 
 DETAIL_CHARS_MAX: Final = 300
 
@@ -46,23 +45,3 @@ async def with_connection(work: Callable[[Connection], Awaitable[Answer]]) -> An
             return await work(connection)
 
     return await with_pool(on_one)
-
-
-async def with_yookassa(
-    work: Callable[[Pool, YooKassaClient, YooKassaSettings], Awaitable[Answer]],
-) -> Answer:
-    """The same, with the way to YooKassa."""
-    settings = load(YooKassaSettings)
-
-    async def on_both(pool: Pool) -> Answer:
-        client = YooKassaClient(
-            shop_id=settings.yookassa_shop_id,
-            secret_key=settings.yookassa_secret_key.get_secret_value(),
-            base_url=settings.yookassa_api_url,
-        )
-        try:
-            return await work(pool, client, settings)
-        finally:
-            await client.aclose()
-
-    return await with_pool(on_both)
