@@ -19,15 +19,23 @@ PAUSE_TO_COUNT: Final = 20.0
 
 
 async def watch_queue(pool: Pool, metrics: Metrics, *, period_seconds: float) -> NoReturn:
-    """Count until cancelled. While PostgreSQL is away there is no number, rather than an old one."""
-    clock = asyncio.get_running_loop().time
+    """Count until cancelled. While PostgreSQL is away there is no number, rather than an old one.
+
+    The log has a line for the trouble and one for its end, not one for each look.
+    """
+    clock, trouble = asyncio.get_running_loop().time, ""
     while True:
         began, pause_seconds = clock(), period_seconds
         try:
             async with asyncio.timeout(QUERY_SECONDS_MAX), pool.acquire() as connection:
                 metrics.queue(await queue_state(connection))
             pause_seconds = max(period_seconds, PAUSE_TO_COUNT * (clock() - began))
+            if trouble:
+                log.info("queue.counted_again")
+            trouble = ""
         except Exception as error:  # whatever it is, the number is not known
             metrics.queue(None)
-            log.warning("queue.not_counted", error=type(error).__name__)
+            said, trouble = trouble, type(error).__name__
+            if trouble != said:
+                log.warning("queue.not_counted", error=trouble)
         await asyncio.sleep(pause_seconds)

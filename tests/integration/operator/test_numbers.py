@@ -6,6 +6,7 @@ import asyncio
 
 import asyncpg
 import pytest
+import structlog
 
 from rei_core.db import Connection, Pool
 from rei_core.jobs.model import QueueState
@@ -174,3 +175,25 @@ async def test_what_takes_long_to_count_is_counted_less_often(
     with pytest.raises(asyncio.CancelledError):
         await watch_queue(pool, Metrics(), period_seconds=1)
     assert pauses == [pytest.approx(pause, abs=3 if not fails else 0.01)]
+
+
+async def test_a_log_tells_when_the_number_is_lost_and_when_it_is_back(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([OSError(), OSError(), TimeoutError(), None, None, OSError()])
+
+    async def shaky(connection: Connection) -> QueueState:
+        answer = next(answers, asyncio.CancelledError())
+        if answer is None:
+            return await queue_state(connection)
+        raise answer
+
+    monkeypatch.setattr(queue_watch, "queue_state", shaky)
+    with structlog.testing.capture_logs() as lines, pytest.raises(asyncio.CancelledError):
+        await watch_queue(pool, Metrics(), period_seconds=0)
+    assert [(line["event"], line.get("error")) for line in lines] == [
+        ("queue.not_counted", "OSError"),
+        ("queue.not_counted", "TimeoutError"),
+        ("queue.counted_again", None),
+        ("queue.not_counted", "OSError"),
+    ]
