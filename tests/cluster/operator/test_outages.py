@@ -44,6 +44,24 @@ async def test_two_operators_at_once_do_everything_once(stage: Stage) -> None:
     await stage.books_are_right()
 
 
+async def test_who_cannot_watch_yet_is_healthy_and_not_ready(stage: Stage) -> None:
+    """A restart would not bring the API server back, and whoever waits for the rollout is told."""
+    kubeconfig = stage.folder / "by-way-of-the-proxy"
+    async with between(stage.kubeconfig) as proxy:
+        proxy.write_kubeconfig(kubeconfig)
+        await proxy.cut()
+        async with stage.operator(KUBECONFIG=str(kubeconfig)) as operator:
+            while (health := await operator.get("/healthz")) is None:  # noqa: ASYNC110 - it starts
+                await asyncio.sleep(0.1)
+            readiness = await operator.get("/readyz")
+            assert readiness is not None
+            assert (health.text, readiness.text) == ("ok", "not watching")
+            assert (health.status_code, readiness.status_code) == (200, 503)
+            await proxy.open()
+            await operator.ready()
+            assert await operator.stop() == 0
+
+
 async def test_an_api_server_that_is_away_is_waited_for(stage: Stage) -> None:
     kubeconfig = stage.folder / "by-way-of-the-proxy"
     await stage.customer(1)
