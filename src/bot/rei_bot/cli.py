@@ -33,9 +33,10 @@ def bot(*, mode: str | None) -> None:
 
     Example:  rei bot --mode polling
     """
-    from rei_bot.main import main  # noqa: PLC0415 - `rei bot --help` needs none of it
+    settings = load(BotSettings)  # what is wrong with them is told before seconds of imports
 
-    settings = load(BotSettings)
+    from rei_bot.main import main  # noqa: PLC0415 - nor does `rei bot --help` need it
+
     if mode is not None:
         settings = settings.model_copy(update={"mode": mode})
     uvloop.run(main(settings))

@@ -28,9 +28,9 @@ from rei_core.texts import Texts
 from rei_telegram.session import BoundedSession, OnCall
 
 TELEGRAM_SECONDS_MAX = 10
+"""Shorter than a handler may run, so that Telegram being away is seen as that."""
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 """Of Telegram's: a hundred updates, each with the longest text there can be, are some megabytes."""
-"""Shorter than a handler may run, so that Telegram being away is seen as that."""
 STATEMENT_SECONDS_MAX = 8.0
 """All of the bot's statements are short. When the server falls silent, a statement and then the
 return of its connection wait for this long, and both have to fit into a handler's time."""

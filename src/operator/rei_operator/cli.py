@@ -35,10 +35,11 @@ def operator(*, namespace: str | None) -> None:
 
     Example:  rei operator --namespace rei
     """
-    from rei_operator.main import main  # noqa: PLC0415 - `rei operator --help` needs none of it
+    settings = load(OperatorSettings)  # what is wrong with them is told before seconds of imports
+
+    from rei_operator.main import main  # noqa: PLC0415 - nor does `rei operator --help` need it
     from rei_operator.operator import WatchDied  # noqa: PLC0415
 
-    settings = load(OperatorSettings)
     if namespace is not None:
         settings = settings.model_copy(update={"namespace": namespace})
     try:

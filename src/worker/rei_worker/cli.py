@@ -35,9 +35,10 @@ def worker(*, concurrency: int | None) -> None:
 
     Example:  rei worker --concurrency 20
     """
-    from rei_worker.main import main  # noqa: PLC0415 - `rei worker --help` needs none of it
+    settings = load(WorkerSettings)  # what is wrong with them is told before seconds of imports
 
-    settings = load(WorkerSettings)
+    from rei_worker.main import main  # noqa: PLC0415 - nor does `rei worker --help` need it
+
     if concurrency is not None:
         settings = settings.model_copy(update={"concurrency": concurrency})
     uvloop.run(main(settings))

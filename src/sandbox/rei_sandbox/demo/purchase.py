@@ -26,6 +26,10 @@ class NotReady(ReiError):
     """Something that the story needs did not come up in time."""
 
 
+class NotNew(ReiError):
+    """The shop has had customers: the story begins with the first, and would break somewhere."""
+
+
 @click.command()
 @click.option("--sandbox", "sandbox_url", required=True, help="The running sandbox.")
 @click.option(
@@ -64,6 +68,11 @@ async def _bought(sandbox_url: str, *, ready_urls: tuple[str, ...], wait_seconds
             await _answers(http, address, deadline=deadline)
         pool = await create_pool(url, application="rei-purchase", size_max=2)
         try:
+            if await pool.fetchval("SELECT EXISTS (SELECT FROM users)"):
+                raise NotNew(
+                    "The database of REI_DATABASE_URL has customers already: "
+                    "the story needs a new one, of its own"
+                )
             with tempfile.TemporaryDirectory(prefix="rei-purchase-") as folder:
                 story = Story(
                     http=http, pool=pool, folder=Path(folder), outside=Outside(), tell=click.echo
