@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from rei_bot import backoff, lanes
+from rei_bot import backoff, lanes, process
 
 from .conftest import CUSTOMER, Stage, error, until
 
@@ -203,6 +203,22 @@ async def test_stopping_lets_the_handler_end_and_fetches_nothing_more(stage: Sta
         (True, False),
         (False, True),
     ]
+
+
+async def test_who_stops_asking_since_it_stops_is_not_stuck(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart in the middle of a drain would cut off what it is for."""
+    monkeypatch.setattr(process, "POLL_AGE_SECONDS_MAX", 0.2)
+    gate = stage.telegram.gates["sendMessage"] = asyncio.Event()
+    stage.telegram.queue(stage.telegram.message("рыжий кот"))
+    async with stage.bot("polling") as rei:
+        await until(lambda: stage.telegram.of("sendMessage"))
+        rei.process.stop()
+        await asyncio.sleep(0.5)
+        assert (await rei.status.get("/readyz")).text == "stopping"
+        assert (await rei.status.get("/healthz")).text == "ok"
+        gate.set()
 
 
 async def test_updates_are_no_business_of_http_when_polling(stage: Stage) -> None:
