@@ -25,6 +25,7 @@ ORDERS = 2
 """Of one visit; then the customer comes again."""
 SEED = 1
 LEAVE_SECONDS_MAX = 240.0
+SLOW_PICTURES_MAX = 10_000
 
 
 class Crowd:
@@ -46,6 +47,14 @@ class Crowd:
         """Attempts beyond the first while these customers were there."""
         return self.report.retries - self._retries_before
 
+    async def wait_for_pictures(self, *, seconds: float) -> None:
+        """From now on a picture takes so much longer, so that somebody always waits for one."""
+        fault = {
+            "service": "gemini", "kind": "slow", "operation": "generate",
+            "count": SLOW_PICTURES_MAX, "delay_seconds": seconds,
+        }  # fmt: skip
+        (await self._http.post("/_sandbox/faults", json=fault)).raise_for_status()
+
     @property
     def orders(self) -> int:
         """Confirmed by a click which Telegram took."""
@@ -62,6 +71,7 @@ class Crowd:
             try:
                 yield
                 self._over = True
+                (await self._http.delete("/_sandbox/faults")).raise_for_status()
                 async with asyncio.timeout(LEAVE_SECONDS_MAX):
                     await living
             finally:

@@ -171,7 +171,10 @@ def shop(
             yield Shop(way, cluster.kubectl(namespace=NAMESPACE), monitoring)
         finally:
             if way == "keda":
-                scaled_by("fixed")  # its objects go while it is there, else nobody lets them go
+                # Its objects go while it is there, else nobody lets them go.
+                scaled_by("fixed")
+                gone = ("wait", "--for=delete", "--all", "scaledobjects", "--timeout=60s")
+                runner.run(cluster.kubectl(namespace=NAMESPACE)(*gone))
             runner.run(stack.aclose())
 
 

@@ -16,6 +16,8 @@ from .release import Release
 
 PARTS = ("bot", "worker", "operator")
 NEXT_RELEASE = tuple(f"--set={part}.image.repository=rei-next-{part}" for part in PARTS)
+PICTURE_SECONDS = 6.0
+"""Long beside all that a worker that is told to go might do without waiting for its jobs."""
 WITHOUT_BACKUP = "--set=upgrade.backup.enabled=false"
 COLUMN = """
 SELECT count(*) FROM information_schema.columns
@@ -37,6 +39,7 @@ async def test_an_upgrade_backs_up_migrates_and_rolls_while_customers_are_served
     release: Release, say: Callable[[str], None]
 ) -> None:
     async with crowd(release, say) as customers:
+        await customers.wait_for_pictures(seconds=PICTURE_SECONDS)
         await customers.busy(jobs=6)
         await release.upgrade(*NEXT_RELEASE)
         await customers.busy(jobs=6)
@@ -87,6 +90,7 @@ async def test_a_rollback_to_the_release_before_runs_on_the_newer_schema(
     release: Release, say: Callable[[str], None]
 ) -> None:
     async with crowd(release, say) as customers:
+        await customers.wait_for_pictures(seconds=PICTURE_SECONDS)
         await customers.busy(jobs=6)
         await release("rollback", "rei", "1", "--wait")
         await customers.busy(jobs=6)

@@ -93,8 +93,8 @@ def fault(  # noqa: PLR0917  # click passes them by name
               and of its updates: duplicated late reordered
     yookassa  rate_limited unavailable internal hang done_no_answer
               and of its notifications: lost duplicated late reordered forged
-    gemini    rate_limited unavailable internal hang done_no_answer quota_exhausted
-              blocked no_image bad_key model_gone truncated garbage not_an_image
+    gemini    rate_limited unavailable internal hang done_no_answer slow
+              quota_exhausted blocked no_image bad_key model_gone truncated garbage not_an_image
 
     \b
     Gemini asks to come back in 7 s:   rei sandbox fault gemini rate_limited --delay 7

@@ -32,6 +32,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "yookassa": (*HTTP_KINDS, *NOTIFICATION_KINDS),
     "gemini": (
         *HTTP_KINDS,
+        "slow",
         "quota_exhausted",
         "blocked",
         "no_image",
@@ -79,7 +80,8 @@ class Fault:
 
     `delay_seconds` is what its kind makes of it: the wish to come back later (`rate_limited`), how
     long nothing is said (`hang`; 0: until the client gives up), how long until the connection is
-    cut (`done_no_answer`), how late a notification comes (`late`, `reordered`, `forged`).
+    cut (`done_no_answer`), how much longer a picture takes (`slow`), how late a notification comes
+    (`late`, `reordered`, `forged`).
     """
 
     kind: str

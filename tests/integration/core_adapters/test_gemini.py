@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from dataclasses import replace
 
 import pytest
@@ -120,7 +121,15 @@ FAULTS = {
 
 
 def test_every_kind_of_fault_is_tried() -> None:
-    assert set(FAULTS) == set(KINDS["gemini"])
+    assert {*FAULTS, "slow"} == set(KINDS["gemini"])
+
+
+async def test_a_slow_picture_comes(gemini: GeminiClient, sandbox: Running) -> None:
+    sandbox.sandbox.faults.add("gemini", "slow", operation="generate", delay_seconds=1)
+    began = time.monotonic()
+    assert (await gemini.generate(REQUEST)).width == 1376
+    assert time.monotonic() - began >= 1
+    assert sandbox.sandbox.calls.counts()["gemini"]["made"] == {REQUEST.model: 1}
 
 
 @pytest.mark.parametrize("kind", FAULTS)

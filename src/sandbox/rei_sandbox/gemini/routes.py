@@ -2,7 +2,8 @@
 
 Order of checks, as at the real one: key, then what a fault breaks, then model and request.
 `done_no_answer` makes the picture, counts it as made, waits `delay_seconds` and cuts the
-connection; `hang` makes nothing. Only what was really made is counted as `ok` or as its block.
+connection; `hang` makes nothing; `slow` takes `delay_seconds` longer. Only what
+was really made is counted as `ok` or as its block.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ class Api:
         body = _json(await request.text())
         prompt = await asyncio.to_thread(prompt_of, body, model)
         await self._work(model)
+        if fault is not None and fault.kind == "slow":
+            await asyncio.sleep(fault.delay_seconds)
         faulty = _faulty(fault, prompt, model)
         if faulty is not None:
             return faulty

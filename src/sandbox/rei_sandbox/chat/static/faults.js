@@ -14,6 +14,7 @@ const KINDS = {
   internal: ["500, internal error", "Refused with an error of its own; the outcome is unknown to the caller."],
   hang: ["Hangs", "Takes the call, does nothing and says nothing: for the delay, or until the caller gives up."],
   done_no_answer: ["Done, but no answer", "Carries the call out, then cuts the connection after the delay. The one that charges twice."],
+  slow: ["Slow", "The picture takes longer, by the delay."],
   blocked: ["Blocked", "Gemini: the prompt is against its rules. Telegram: the user has blocked the bot."],
   lost: ["Notification lost", "It is never sent. Only a check or the reconciliation finds the payment."],
   duplicated: ["Comes twice or more", "YooKassa: ten copies at once. Telegram: the same update twice."],
