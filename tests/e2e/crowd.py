@@ -25,7 +25,8 @@ ORDERS = 2
 """Of one visit; then the customer comes again."""
 SEED = 1
 LEAVE_SECONDS_MAX = 240.0
-SLOW_PICTURES_MAX = 10_000
+SLOW_PICTURES = 150
+"""More than are ordered in an upgrade, and less than the faults that a sandbox takes."""
 
 
 class Crowd:
@@ -48,12 +49,16 @@ class Crowd:
         return self.report.retries - self._retries_before
 
     async def wait_for_pictures(self, *, seconds: float) -> None:
-        """From now on a picture takes so much longer, so that somebody always waits for one."""
-        fault = {
-            "service": "gemini", "kind": "slow", "operation": "generate",
-            "count": SLOW_PICTURES_MAX, "delay_seconds": seconds,
-        }  # fmt: skip
-        (await self._http.post("/_sandbox/faults", json=fault)).raise_for_status()
+        """From now on pictures take up to so much longer, so that somebody always waits for one.
+
+        Each takes another time: else all customers would soon wait, and not wait, together.
+        """
+        for number in range(SLOW_PICTURES):
+            fault = {
+                "service": "gemini", "kind": "slow", "operation": "generate",
+                "delay_seconds": seconds * (1 + number % 3) / 3,
+            }  # fmt: skip
+            (await self._http.post("/_sandbox/faults", json=fault)).raise_for_status()
 
     @property
     def orders(self) -> int:

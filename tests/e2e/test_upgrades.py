@@ -16,7 +16,7 @@ from .release import Release
 
 PARTS = ("bot", "worker", "operator")
 NEXT_RELEASE = tuple(f"--set={part}.image.repository=rei-next-{part}" for part in PARTS)
-PICTURE_SECONDS = 6.0
+PICTURE_SECONDS = 12.0
 """Long beside all that a worker that is told to go might do without waiting for its jobs."""
 WITHOUT_BACKUP = "--set=upgrade.backup.enabled=false"
 COLUMN = """

@@ -55,6 +55,9 @@ SERVICES: Final = (
     "kube-router",
 )
 """What a cluster needs beside Rei."""
+PASSES: Final = "sealing memfd copy: Device or resource busy"
+"""For each RUN buildah starts itself from a copy in memory that it seals. While the kernel has a page of
+it in hand, as it rarely has, it refuses."""
 BUILT: Final = {
     "keda": (KEDA, "programs"),
     "prometheus-adapter": (PROMETHEUS_ADAPTER, "programs"),
@@ -177,15 +180,19 @@ class Images:
         **arguments: str,
     ) -> None:
         arguments = {"BASE": BASE_IMAGE, **arguments}
-        self._run(
-            f"image {name}",
-            [
-                *self._command("build"), "--pull-never", "--isolation=chroot", "--layers",
-                *(f"--volume={volume}" for volume in volumes),
-                *(f"--build-arg={key}={value}" for key, value in arguments.items()),
-                f"--target={target or name}", f"--tag={image_of(name)}", str(context),
-            ],
-        )  # fmt: skip
+        command = [
+            *self._command("build"), "--pull-never", "--isolation=chroot", "--layers",
+            *(f"--volume={volume}" for volume in volumes),
+            *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+            f"--target={target or name}", f"--tag={image_of(name)}", str(context),
+        ]  # fmt: skip
+        try:
+            self._run(f"image {name}", command)
+        except BuildFailed as error:
+            if PASSES not in str(error):
+                raise
+            self._say(f"image {name}: buildah could not copy itself, once more")
+            self._run(f"image {name}", command)  # its layers so far are kept
 
     def _pack(self, name: str, module: Module, dockerfile: str) -> None:
         programs = built(module, list(module.packages), say=self._say)
