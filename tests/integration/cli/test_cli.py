@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import click
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -21,6 +22,7 @@ from PIL import Image
 from sqlalchemy.engine import make_url
 
 from rei_core.cli import rei as rei_command
+from rei_core.commands import look
 from rei_sandbox.app import Running, running
 from rei_sandbox.services import free_port
 from rei_sandbox.settings import SandboxSettings
@@ -130,6 +132,14 @@ async def test_help_names_every_word() -> None:
         assert f"\n  {word} " in ended.said
     assert rei_here("--help").said == rei_here("-h").said
     assert rei_here("--version").said.startswith("rei, version ")
+
+
+def test_every_word_leads_to_the_command_of_that_name() -> None:
+    context = click.Context(rei_command)
+    words = rei_command.list_commands(context)
+    found = [rei_command.get_command(context, word) for word in words]
+    assert [command.name for command in found if command is not None] == words
+    assert {command.name for command in look.COMMANDS} <= set(words)
 
 
 @pytest.mark.parametrize(

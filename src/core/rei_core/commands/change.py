@@ -288,6 +288,3 @@ def _what(changed: Changed) -> str:
             return (
                 f"{user}: {moved}, balance {format_rubles(changed.balance_after_kopecks)} after it."
             )
-
-
-COMMANDS: Final = (credit, debit, ban, unban)
