@@ -14,9 +14,11 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 from aiohttp import web
 from sqlalchemy.engine import make_url
 
@@ -28,6 +30,26 @@ from rei_sandbox.services import Postgres, Redis
 
 SCALING = Path(__file__).parents[1] / "helm" / "rei" / "files" / "scaling"
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_logger_is_bound_for_good() -> Iterator[None]:
+    """A command that runs in this process sets up its log, and a logger that speaks then would keep it:
+    a later test that captures what is logged would see nothing."""
+    configure = structlog.configure
+
+    def uncached(**settings: Any) -> None:
+        configure(**{**settings, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", uncached)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _each_test_begins_with_no_log_set_up() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
