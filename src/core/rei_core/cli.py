@@ -31,12 +31,14 @@ CORE: dict[str, EntryPoint] = {
     **_words("config", config="config"),
     **_words("doctor", doctor="doctor"),
     **_words("log_level", **{"log-level": "log_level"}),
-    **_words("look", jobs="jobs", log="log_command", payments="payments"),
-    **_words("look", status="status", top="top", user="user"),
+    **_words(
+        "look", jobs="jobs", log="log_command", payments="payments",
+        status="status", top="top", user="user",
+    ),
     **_words("migrate", migrate="migrate_command"),
     **_words("preflight", preflight="preflight"),
     **_words("refund", refund="refund"),
-}
+}  # fmt: skip
 EXTRA_OF = dict.fromkeys(
     ("apply", "backup", "backups", "maintenance-job", "restore", "rollout", "run"), "operator"
 )

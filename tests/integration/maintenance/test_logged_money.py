@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from rei_core.db import Pool
@@ -28,13 +26,6 @@ async def rows(pool: Pool, kind: str) -> list[str]:
         kind,
     )
     return [row["name"] for row in found]
-
-
-@pytest.fixture(autouse=True)
-def new_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A logger that has written once keeps the configuration of then."""
-    for module in (adjustments, stuck_jobs):
-        monkeypatch.setattr(module, "log", structlog.get_logger(module.__name__))
 
 
 async def test_an_adjustment_is_logged_once_by_its_row(shop: Shop, pool: Pool) -> None:

@@ -20,10 +20,8 @@ from rei_core.log_levels import Levels
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def said() -> Iterator[io.StringIO]:
     """The lines of a process at INFO."""
-    # A logger keeps the stream of its first line.
-    monkeypatch.setattr(log_levels, "log", structlog.get_logger("rei_core.log_levels"))
     names = (None, *logs.NOISY, "rei_core.payments", "rei_core.payments.service")
     before = {name: logging.getLogger(name).level for name in names}
     handlers = list(logging.getLogger().handlers)
@@ -33,7 +31,6 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     logging.getLogger().handlers = handlers
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
-    structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
 

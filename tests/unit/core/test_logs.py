@@ -53,7 +53,6 @@ def written() -> Iterator[Written]:
     yield made
     root.handlers = before
     root.setLevel(level)
-    structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
 
