@@ -1,7 +1,8 @@
 """Programs are built once for a machine, whole or not at all, by a stand-in for `go`.
 
 The stand-in makes a file that says "whole", and waits for a gate between its two halves: the first
-build at the first gate, the second at the second, and so on.
+build at the first gate, the second at the second, and so on. Which it is, it asks before anything
+of its file can be seen: whoever sees half of it may begin the next build.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ case $1 in
 version) echo "go version go{version} linux/test" ;;
 build)
     echo "$*" >>"{home}/built"
+    number=$(wc -l <"{home}/built")
     while [ $# -gt 0 ]; do if [ "$1" = -o ]; then out=$2; fi; shift; done
     printf wh >"$out"
-    read -r word <"{home}/gate-$(wc -l <"{home}/built")"
+    read -r word <"{home}/gate-$number"
     [ "$word" = open ] || {{ echo "it does not compile" >&2; exit 1; }}
     printf ole >>"$out"
     ;;
