@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
+
+from rei_sandbox.cluster.errors import KubectlRefused
 
 from .crowd import crowd
 from .release import Release
@@ -26,10 +29,12 @@ async def test_kill_9_of_a_process_costs_nobody_anything(
     async with crowd(release, say) as customers:
         await customers.busy(jobs=4)
         pod = (await release.pods(part))[0]
-        await release.kubectl(
-            "exec", pod["metadata"]["name"], "-c", part, "--", "python", "-c", KILL
-        )
+        name = pod["metadata"]["name"]
+        with contextlib.suppress(KubectlRefused):  # who kills may go with the container
+            await release.kubectl("exec", name, "-c", part, "--", "python", "-c", KILL)
         await customers.busy(jobs=4)
+        killed_once = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1"
+        await release.kubectl("wait", killed_once, f"pod/{name}", "--timeout=110s")
         await release.ready()
     assert customers.report.held, customers.report.violations
     (after,) = (
@@ -38,6 +43,15 @@ async def test_kill_9_of_a_process_costs_nobody_anything(
         if each["metadata"]["uid"] == pod["metadata"]["uid"]
     )
     assert after["status"]["containerStatuses"][0]["restartCount"] == 1, "it was not killed"
+
+
+async def test_no_second_postgres_begins_on_a_volume_while_one_writes(release: Release) -> None:
+    """Deleted by force, a pod has a successor before its own processes have ended."""
+    lock = "/var/lib/postgresql/one-at-a-time.lock"
+    words = ("exec", "statefulset/rei-postgres", "--", "flock", "-n", lock, "true")
+    with pytest.raises(KubectlRefused) as refused:
+        await release.kubectl(*words)
+    assert refused.value.exit_status == 1, refused.value.said
 
 
 @pytest.mark.parametrize("part", ["worker", "redis", "postgres"])
