@@ -397,6 +397,22 @@ async def test_a_backup_that_is_half_deleted_never_looks_whole(
         assert await delete_backup(storage, manifest.id) == objects - after
 
 
+async def test_a_chunk_whose_writer_was_killed_half_way_through_it_goes_too(
+    storage: Storage, folder: Path
+) -> None:
+    """It has no name yet, and a storage's own listing leaves it out."""
+    half = folder / "killed" / "0123abcd-000002.chunk#1"
+    half.parent.mkdir()
+    half.write_bytes(b"half a chunk")
+    [killed] = await list_backups(storage)
+    assert killed.unfinished
+    policy = RetentionPolicy(max_age=timedelta(days=30))
+    assert (await prune(storage, policy)).deleted == (), "it may still be written"
+    pruned = await prune(storage, policy, now=datetime.now(UTC) + timedelta(days=2))
+    assert pruned.deleted == ("killed",)
+    assert list(folder.iterdir()) == []
+
+
 async def test_what_is_not_of_a_backup_is_not_deleted(
     take: BackUp, storage: Storage, folder: Path
 ) -> None:

@@ -37,7 +37,7 @@ from rei_core.maintenance.backups.storage import Storage
 
 BACKUPS_MAX = 10_000
 READ_AT_ONCE = 8
-OURS = re.compile(r"manifest\.json|verification\.json|[0-9a-f]{8}-[0-9]{6}\.chunk")
+OURS = re.compile(r"manifest\.json|verification\.json|[0-9a-f]{8}-[0-9]{6}\.chunk(?:#[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,13 @@ A folder is never made: if the volume is not mounted, a backup must fail, not fi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
@@ -46,6 +48,9 @@ OBJECTS_MAX = 1_000_000
 SECRET_VARIABLE_PARTS = ("SECRET", "TOKEN", "KEY", "PASSWORD", "SAS")
 VENDOR_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
 CLOUD_SCHEMES = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl"})
+STAGED = re.compile(r".+#[0-9]+")
+"""A file in a folder which obstore has not given its name yet. It neither lists nor deletes such a one:
+what a killed writer left would lie there for ever."""
 CONNECT_SECONDS_MAX = 10
 REQUEST_SECONDS_MAX = 300
 """For one chunk, also over a slow line: 4 MiB in that time are 14 kB/s."""
@@ -95,7 +100,7 @@ class Storage(Protocol):
         ...
 
     async def objects(self, folder: str) -> list[StoredObject]:
-        """All objects whose path begins with `folder/`."""
+        """All objects whose path begins with `folder/`, half-written ones among them."""
         ...
 
 
@@ -234,6 +239,9 @@ class ObjectStorage:
     async def delete(self, path: str) -> None:
         try:
             with self._naming(f"delete {path}"):
+                if self._folder is not None and STAGED.fullmatch(path):
+                    await asyncio.to_thread(_delete_staged, self._folder, path)
+                    return
                 await obstore.delete_async(self._store, path)
         except ObjectMissing:
             return
@@ -257,6 +265,8 @@ class ObjectStorage:
                         said=f"more than {OBJECTS_MAX} objects",
                         remedy="Nothing of Rei's makes so many: look what does",
                     )
+            if self._folder is not None:
+                found.extend(await asyncio.to_thread(_staged, self._folder, folder))
         return found
 
     @contextmanager
@@ -304,6 +314,25 @@ def _kind_of(error: Exception) -> tuple[type[StorageError], str]:
     if isinstance(error, FileNotFoundError):
         return ObjectMissing, "Somebody has deleted it, or it was never written"
     return StorageError, "Try again; if it stays, ask the storage's keeper"
+
+
+def _staged(top: Path, folder: str) -> list[StoredObject]:
+    """What is being written below a folder, or was when its writer was killed."""
+    found = []
+    for file in (top / folder).glob("*#*"):
+        with contextlib.suppress(FileNotFoundError):  # it has got its name meanwhile
+            if STAGED.fullmatch(file.name):
+                known = file.stat()
+                written_at = datetime.fromtimestamp(known.st_mtime, UTC)
+                found.append(StoredObject(f"{folder}/{file.name}", known.st_size, written_at))
+    return found
+
+
+def _delete_staged(top: Path, path: str) -> None:
+    file = top / path
+    file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # as obstore does it: the last one takes the folder with it
+        file.parent.rmdir()
 
 
 def _write_through(folder: Path, path: str) -> None:
