@@ -89,7 +89,13 @@ class Progress:
         while (report := self._newest.get(job_id)) is not None:
             try:
                 async with asyncio.timeout(EDIT_SECONDS_MAX):
-                    await self._edit(report)
+                    permitted = await self._pace.acquire(
+                        report.job.chat_id, deadline_seconds=PERMIT_SECONDS_MAX
+                    )
+                    # What is newest by now: a permit is worth a second of this chat's time.
+                    report = self._newest[job_id]
+                    if permitted:
+                        await self._edit(report)
             except TelegramAPIError as error:
                 logger.info("progress.skipped", job_id=job_id, error=type(error).__name__)
             except Exception as error:
@@ -99,10 +105,6 @@ class Progress:
 
     async def _edit(self, report: Report) -> None:
         job = report.job
-        if not await self._pace.acquire(job.chat_id, deadline_seconds=PERMIT_SECONDS_MAX):
-            return
-        if self._newest.get(job.id) is not report:
-            return  # overtaken while it waited
         async with self._pool.acquire(timeout=PERMIT_SECONDS_MAX) as connection:
             user = await users.find(connection, job.user_id)
         if user is None:

@@ -326,6 +326,16 @@ class Studio:
 
         await until(reached, seconds=seconds)
 
+    async def past_the_lease(self, lease: str = "max(lease_until) FROM jobs") -> None:
+        """Until the lease as it is now has lapsed: whoever has it then has renewed it."""
+        first = await self.pool.fetchval(f"SELECT {lease}")
+
+        async def over() -> bool:
+            later = "SELECT now() > $1::timestamptz + interval '0.5 s'"
+            return bool(await self.pool.fetchval(later, first))
+
+        await until(over)
+
     async def until_delivered(self, *, seconds: float = 30) -> None:
         """Until no delivery is pending, with every job ended."""
 

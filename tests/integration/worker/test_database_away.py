@@ -154,7 +154,7 @@ async def test_a_worker_frozen_in_its_claim_holds_the_others_up_for_seconds_only
     frozen_at = time.monotonic()
     async with studio.working():
         await studio.until_status(job, "completed")
-    assert time.monotonic() - frozen_at < 10
+        assert time.monotonic() - frozen_at < 10
     frozen.terminate()
 
 
@@ -163,12 +163,11 @@ async def test_a_row_locked_by_a_person_at_a_prompt_costs_no_other_job_its_lease
 ) -> None:
     studio.provider.gate = asyncio.Event()
     first, second = await studio.orders_of(2)
-    async with studio.working(lease_seconds=1) as worker:
+    async with studio.working(lease_seconds=3) as worker:
         await until(lambda: len(studio.provider.requests) == 2)
         async with studio.pool.acquire() as person, person.transaction():
             await person.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", first)
-            locked_until = time.monotonic() + 2.5  # beyond the lease
-            await until(lambda: time.monotonic() > locked_until)
+            await studio.past_the_lease()
             assert await studio.status(second) == "processing"
             assert ended(worker, "lost") <= 1
         studio.provider.gate.set()
@@ -186,10 +185,10 @@ async def test_leases_are_renewed_although_a_thousand_others_wait_for_the_pool(
     studio.provider.gate = asyncio.Event()
     busy = await create_pool(studio.database_url, application="busy", size_max=2)
     alone = await create_pool(studio.database_url, application="alone", size_max=1)
-    async with studio.working(pool=busy, lease_pool=alone, lease_seconds=1) as worker:
+    async with studio.working(pool=busy, lease_pool=alone, lease_seconds=3) as worker:
         job = await studio.order()
         await until(lambda: len(studio.provider.requests) == 1)
-        crowd = [asyncio.create_task(_hold(busy, seconds=0.2)) for _ in range(30)]
+        crowd = [asyncio.create_task(_hold(busy, seconds=0.3)) for _ in range(30)]
         await until(lambda: all(task.done() for task in crowd))
         assert ended(worker, "lost") == 0
         studio.provider.gate.set()

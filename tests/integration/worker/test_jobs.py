@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from aiogram.exceptions import TelegramBadRequest
@@ -121,13 +122,19 @@ async def test_a_busy_provider_is_tried_again_and_the_customer_sees_why_it_takes
 ) -> None:
     await studio.customer()
     studio.provider.outcomes = [BUSY, BUSY]
-    async with studio.working(retry_base_seconds=1.2):
+
+    def told_to_wait(times: int) -> bool:
+        return sum("Trying again" in text for text in studio.telegram.edits) == times
+
+    async with studio.working(retry_base_seconds=60):
         job = await studio.order(progress_message_id=7)
+        for times in (1, 2):
+            await until(partial(told_to_wait, times))
+            await studio.pool.execute("UPDATE jobs SET run_after = now()")
         await studio.until_delivered()
 
     assert await studio.status(job) == "completed"
     assert len(studio.provider.requests) == 3
-    assert any("Trying again" in text for text in studio.telegram.edits)
 
 
 async def test_the_providers_own_delay_is_waited_for(studio: Studio) -> None:
@@ -346,9 +353,9 @@ async def test_leases_are_kept_while_the_provider_takes_its_time(studio: Studio)
     await studio.customer()
     studio.provider.gate = asyncio.Event()
     job = await studio.order()
-    async with studio.working(lease_seconds=1), studio.working(lease_seconds=1):
+    async with studio.working(lease_seconds=3), studio.working(lease_seconds=3):
         await until(lambda: len(studio.provider.requests) == 1)
-        await asyncio.sleep(2.5)  # longer than the lease: it has to be renewed meanwhile
+        await studio.past_the_lease()
         assert await studio.status(job) == "processing"
         studio.provider.gate.set()
         await studio.until_status(job, "completed")

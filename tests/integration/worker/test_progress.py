@@ -22,10 +22,10 @@ def heads(studio: Studio) -> list[str]:
 async def test_a_good_job_is_edited_twice_and_no_more(studio: Studio) -> None:
     await studio.customer()
     studio.provider.gate = asyncio.Event()
-    async with studio.working(lease_seconds=1):
+    async with studio.working(lease_seconds=3):
         await studio.order(progress_message_id=7)
         await until(lambda: len(studio.telegram.edits) == 1)
-        await studio.pool.fetchval("SELECT pg_sleep(1.5)")  # leases are renewed, sweeps are made
+        await studio.past_the_lease()  # leases are renewed, sweeps are made
         assert len(studio.telegram.edits) == 1
         studio.provider.gate.set()
         await studio.until_delivered()

@@ -109,12 +109,15 @@ class DeliveryLoop:
         self.nudge()
 
     async def keep_leases(self) -> None:
-        """Renew the leases of what is being sent until cancelled."""
+        """Renew three times per lease until cancelled, and more often after a failure."""
+        pause = self._lease_seconds / 3
         while True:
-            await asyncio.sleep(self._lease_seconds / 3)
+            await asyncio.sleep(pause)
+            pause = self._lease_seconds / 3
             try:
                 await self._renew()
             except Exception as error:  # whatever it is: at worst a message is sent twice
+                pause = self._lease_seconds / 10
                 logger.warning("deliveries.not_renewed", error=type(error).__name__)
 
     async def _renew(self) -> None:
