@@ -24,12 +24,22 @@ from sqlalchemy.engine import make_url
 
 from rei_core.db import Pool, create_pool
 from rei_core.db.migrate import migrate
+from rei_sandbox import services
 from rei_sandbox.prometheus import NoPrometheus, Programs, Prometheus
 from rei_sandbox.prometheus import obtain as prometheus_here
 from rei_sandbox.services import Postgres, Redis
 
 SCALING = Path(__file__).parents[1] / "helm" / "rei" / "files" / "scaling"
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ports_that_no_process_of_tests_beside_this_one_gives() -> Iterator[None]:
+    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "PORTS", services.PORTS[own::processes])
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -67,7 +67,9 @@ class Program:
                 start_new_session=True,  # Ctrl-C reaches the parent, which ends them in order
             )
         self.starts += 1
-        self._pid_file.write_text(str(self._process.pid))
+        whole = self._pid_file.with_suffix(".pid.new")
+        whole.write_text(str(self._process.pid))
+        whole.replace(self._pid_file)  # never empty: whoever ends what is left over reads it
         if wait:
             self.wait_ready()
 

@@ -20,6 +20,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +32,8 @@ SERVER_USER = "rei-postgres"
 PORTS = range(20_000, 32_000)
 """Below those that Linux and macOS give to outgoing connections."""
 PORT_TRIES_MAX = 100
+_given: deque[int] = deque(maxlen=200)
+"""The last that this process was given: they are free until their servers start."""
 
 
 class ServiceError(ReiError):
@@ -47,9 +50,12 @@ def free_port() -> int:
     Not the kernel's choice: what it gives to a probe it gives to the next outgoing connection too.
     """
     for _ in range(PORT_TRIES_MAX):
-        port = PORTS.start + secrets.randbelow(len(PORTS))  # no generator that a test has seeded
+        port = secrets.choice(PORTS)  # no generator that a test has seeded
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.append(port)
             return port
     raise ServiceError("loopback", f"no free port in {PORTS}", "")
 
