@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -25,8 +26,23 @@ ORDERS = 2
 """Of one visit; then the customer comes again."""
 SEED = 1
 LEAVE_SECONDS_MAX = 240.0
+WAY_SECONDS_MAX = 120.0
 SLOW_PICTURES = 150
 """More than are ordered in an upgrade, and less than the faults that a sandbox takes."""
+
+
+class PatientTransport(httpx.AsyncHTTPTransport):
+    """The way to the sandbox goes with the kubelet, and is made again: nobody there refused it."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        end = time.monotonic() + WAY_SECONDS_MAX
+        while True:
+            try:
+                return await super().handle_async_request(request)
+            except httpx.ConnectError:
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.2)
 
 
 class Crowd:
@@ -138,7 +154,7 @@ async def crowd(release: Release, say: Callable[[str], None]) -> AsyncIterator[C
 
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False,
-            event_hooks={"request": [from_here]},
+            event_hooks={"request": [from_here]}, transport=PatientTransport(),
         ) as http:  # fmt: skip
             made = Crowd(release, http=http, say=say)
             async with made.at_work():

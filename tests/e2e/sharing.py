@@ -25,7 +25,7 @@ NODE, BESIDE = "node", "beside"
 """Groups of tests, each in one process."""
 VISITORS = ("test_images", "test_scaling")
 LOOK_SECONDS = 0.5
-SECONDS_MAX = 2400.0
+SECONDS_MAX = 7200.0
 """Programs may have to be built first."""
 
 

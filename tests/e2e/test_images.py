@@ -21,7 +21,7 @@ FRAMEWORK_OF = {"bot": "aiogram", "worker": "taskiq", "operator": "kopf", "sandb
 NOT_IN = {"bot": "kopf", "worker": "kopf", "operator": "aiogram", "sandbox": "aiogram"}
 BYTES_MAX = {"operator": 600e6}
 """A third of it is the Kubernetes client, which has a class for each kind of each version, compiled."""
-END_SECONDS_MAX = 3.0
+END_SECONDS_MAX = 60.0
 # Says that it is ready, and on SIGTERM that it has heard.
 LISTENER = """
 import signal, sys, time

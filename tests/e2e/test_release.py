@@ -69,4 +69,4 @@ async def test_preflight_stops_an_upgrade_that_could_not_work(release: Release) 
     logs = await release.kubectl("logs", "job/rei-preflight", "--tail=-1")
     assert "FAIL" in logs
     assert "getMe failed" in logs
-    await release.ready(seconds=30)
+    await release.ready()

@@ -83,6 +83,7 @@ async def test_pods_that_do_not_start_replace_nobody_and_helm_goes_back(
         assert (await _uids(release))["bot"] == before["bot"], "the old bots have gone"
         await customers.busy(jobs=6)
     assert customers.report.held, customers.report.violations
+    await release.ready()  # helm waits for its way back no longer than for its way there
     assert await _images(release) == {part: f"rei-next-{part}" for part in PARTS}
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rei_sandbox.cluster.errors import KubectlRefused
 from rei_sandbox.cluster.kubeconfig import Kubectl
 
 WORKERS = "app.kubernetes.io/component=worker"
@@ -105,7 +106,8 @@ async def watched(kubectl: Kubectl) -> AsyncIterator[Timeline]:
 
     async def watch() -> None:
         while True:
-            timeline.moments.append(await _moment(kubectl))
+            with contextlib.suppress(KubectlRefused):  # a second that nobody saw
+                timeline.moments.append(await _moment(kubectl))
             await asyncio.sleep(1)
 
     task = asyncio.create_task(watch())

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rei_sandbox.cluster.certificates import Pair, write_private
 from rei_sandbox.cluster.errors import KubectlRefused
 
-COMMAND_SECONDS_MAX: Final = 120.0
+COMMAND_SECONDS_MAX: Final = 240.0
 TOKEN_SECONDS: Final = 7200
 SAID_CHARS_MAX: Final = 4000
 
