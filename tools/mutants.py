@@ -44,6 +44,8 @@ PARTS = ("core", "bot", "worker", "operator", "telegram", "http", "sandbox")
 LANES = 2
 TEST_SECONDS_MAX = 60
 RUN_SECONDS_MAX = 240
+CHECK_SECONDS_MAX = 1200
+"""Of a run without a bug: a lane's share of all tests."""
 OUTPUT_LINES_MAX = 40
 
 out = Console(highlight=False)
@@ -178,7 +180,9 @@ class Lane:
                 path.write_text(text, encoding="utf-8")
                 os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-    def run(self, tests: tuple[str, ...], *, stop_at_first: bool) -> Run:
+    def run(
+        self, tests: tuple[str, ...], *, stop_at_first: bool, seconds_max: float = RUN_SECONDS_MAX
+    ) -> Run:
         """Run the tests on what lies here."""
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
@@ -187,9 +191,9 @@ class Lane:
         options += ["-x"] if stop_at_first else []
         started = time.monotonic()
         try:
-            done = self._python("-m", "pytest", *options, *tests)
+            done = self._python("-m", "pytest", *options, *tests, seconds_max=seconds_max)
         except subprocess.TimeoutExpired:
-            return Run(time.monotonic() - started, -1, f"no end within {RUN_SECONDS_MAX} s")
+            return Run(time.monotonic() - started, -1, f"no end within {seconds_max:.0f} s")
         caught_by, broken = _failures(report)
         return Run(
             seconds=time.monotonic() - started,
@@ -199,7 +203,9 @@ class Lane:
             broken=broken,
         )
 
-    def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _python(
+        self, *arguments: str, seconds_max: float = RUN_SECONDS_MAX
+    ) -> subprocess.CompletedProcess[str]:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(str(self.folder / "src" / part) for part in PARTS),
@@ -214,7 +220,7 @@ class Lane:
             capture_output=True,
             text=True,
             check=False,
-            timeout=RUN_SECONDS_MAX,
+            timeout=seconds_max,
         )
 
 
@@ -256,13 +262,17 @@ def lanes() -> Iterator[list[Lane]]:
             postgres.stop()
 
 
+def _whole(lane: Lane, tests: tuple[str, ...]) -> Run:
+    return lane.run(tests, stop_at_first=False, seconds_max=CHECK_SECONDS_MAX)
+
+
 def check_without_bugs(made: list[Lane], mutants: list[Mutant]) -> bool:
     """Every test that is named has to pass on the unchanged copy."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     shares = [tuple(tests[number :: len(made)]) for number in range(len(made))]
     work = [(lane, share) for lane, share in zip(made, shares, strict=True) if share]
     with ThreadPoolExecutor(len(made)) as threads:
-        runs = list(threads.map(lambda one: one[0].run(one[1], stop_at_first=False), work))
+        runs = list(threads.map(lambda one: _whole(*one), work))
     for run in runs:
         if not run.clean:
             out.print(run.output, markup=False)
