@@ -20,28 +20,32 @@ import pytest
 import pytest_asyncio
 from kubernetes.aio import client, config
 
-from rei_core.maintenance.resources import GROUP, KINDS
+from rei_core.maintenance.resources import API_VERSION, GROUP, KINDS
 from rei_sandbox.cluster import shared as shared_cluster
-from rei_sandbox.cluster.errors import NoCluster
+from rei_sandbox.cluster.errors import KubectlRefused, NoCluster
 from rei_sandbox.cluster.kubeconfig import Cluster, Kubectl
 
 from .operator.stage import Stage, open_stage
+from .operator.waiting import until
 
 K8S = Path(__file__).parents[2] / "k8s"
 OPERATOR = "rei-operator"
 OPERATOR_RIGHTS = ("service-account.yaml", "role.yaml", "role-binding.yaml")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder; the time limit is theirs alone.
+TEST_SECONDS_MAX = 600
 
-    The first of them may have to wait for programs to be built, which has a limit of its own.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder, and give them time: they wait for processes that start processes.
+
+    The limit is theirs alone: the first may have to wait for programs to be built, which has its own.
     """
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.timeout(func_only=True))
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS_MAX, func_only=True))
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +90,15 @@ def crds(cluster: Cluster) -> None:
     async def install() -> None:
         await kubectl("apply", "--server-side", "--force-conflicts", "-k", str(K8S / "crds"))
         await kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+        await until(taught, what="discovery and OpenAPI know our kinds")
+
+    async def taught() -> bool:
+        try:
+            for kind in KINDS.values():
+                await kubectl("explain", kind.names.singular, f"--api-version={API_VERSION}")
+        except KubectlRefused:
+            return False
+        return True
 
     with (cluster.folder / "crds.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two workers that create one CRD get in each other's way

@@ -234,14 +234,28 @@ async def test_a_kind_of_a_test_is_made_used_and_forgotten(kubectl: Kubectl) -> 
         "apiVersion": "api-server.test.rei.bot/v1", "kind": "Toy",
         "metadata": {"name": "one"}, "spec": {"size": 3},
     }  # fmt: skip
-    await kubectl("apply", "-f", "-", stdin=json.dumps(toy))
+
+    async def taken() -> bool:
+        try:
+            await kubectl("apply", "-f", "-", stdin=json.dumps(toy))
+        except KubectlRefused as refused:
+            if "no matches for kind" not in refused.said:  # established, and not in discovery yet
+                raise
+            return False
+        return True
+
+    await until(taken, what="discovery knows the kind")
     toy["spec"] = {"size": 2}
     said = await refusal(kubectl, "apply", "-f", "-", stdin=json.dumps(toy))
     assert "a toy never shrinks" in said
 
     await kubectl("delete", "crd", TOY, "--timeout=60s")
-    said = await refusal(kubectl, "get", TOY)
-    assert "the server doesn't have a resource type" in said
+
+    async def forgotten() -> bool:
+        said = await refusal(kubectl, "get", TOY)
+        return "the server doesn't have a resource type" in said
+
+    await until(forgotten, what="discovery has forgotten the kind")
 
 
 TOY = "toys.api-server.test.rei.bot"

@@ -93,6 +93,11 @@ async def test_every_query_of_every_panel_gives_data(
     begin = datetime.now(UTC)
     server = await scraping(*shop.targets)
     await shop.busy(tmp_path, rounds=ROUNDS)
+
+    async def scraped() -> bool:
+        return bool(await server.ask("rei_backup_last_verified_timestamp_seconds"))
+
+    await shop.stage.wait(scraped, what="what came last has been scraped")
     end = datetime.now(UTC)
     async with httpx.AsyncClient(base_url=server.url, timeout=30, trust_env=False) as client:
         sources = Sources(client, grafana, begin, end + timedelta(seconds=1), "rei")

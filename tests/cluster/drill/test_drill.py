@@ -26,7 +26,6 @@ def alertmanager_program() -> Path:
         pytest.skip(str(error))
 
 
-@pytest.mark.timeout(300, func_only=True)
 @pytest.mark.usefixtures("alertmanager_program", "prometheus_programs", "crds")
 async def test_who_is_on_call_hears_of_a_changed_ledger_and_nothing_is_lost(
     cluster: Cluster, stage_folder: Path, monkeypatch: pytest.MonkeyPatch

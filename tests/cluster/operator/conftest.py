@@ -13,17 +13,6 @@ from rei_sandbox.cluster.kubeconfig import Cluster
 from .process import OperatorProcess
 from .stage import Stage, open_stage
 
-TEST_SECONDS_MAX = 300
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """More time for the tests of this folder: they wait for processes that start processes."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            limit = pytest.mark.timeout(TEST_SECONDS_MAX, func_only=True)
-            item.add_marker(limit, append=False)
-
 
 @pytest.fixture
 async def stage(

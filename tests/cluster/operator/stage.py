@@ -54,7 +54,7 @@ RARELY: Json = {"periodSeconds": 2_678_400}
 """A schedule that runs once when its resource is new, and then not before the test is over."""
 SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
 LOG_CHARS = 3000
-NAMESPACE_DELETED_WITHIN = "--timeout=60s"
+NAMESPACE_DELETED_WITHIN = "--timeout=110s"
 _numbers = itertools.count()
 
 

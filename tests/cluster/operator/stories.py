@@ -18,6 +18,7 @@ from .stage import RARELY, SHOP_KEY, Json, Stage
 Outside = Callable[[Stage, int], Awaitable[None]]
 """Something outside; the customer whom it happens to."""
 
+LATEST_MOMENT = "SELECT max(scheduled_for) FROM maintenance_runs WHERE name = 'often'"
 PRICE_KOPECKS = 300
 TOPUP_KOPECKS = 20_000
 UNKNOWN_KOPECKS = 12_300
@@ -189,6 +190,26 @@ async def answered(stage: Stage, kind: str, name: str, asked: str) -> Json:
         return raw if same else None
 
     return await stage.until(look, kind, name, what=f"the run asked for at {asked}")
+
+
+async def known(stage: Stage, kind: str, name: str) -> bool:
+    """Whether the operator has told of it; with a short period it may have run by then, or not."""
+    return bool((await stage.status(kind, name)).get("observedGeneration"))
+
+
+async def told_of(stage: Stage, kind: str, name: str, moment: datetime) -> bool:
+    """Whether the status tells of the run of this moment, or of a later one."""
+    at = (await stage.status(kind, name)).get("lastScheduledTime")
+    return at is not None and datetime.fromisoformat(at) >= moment
+
+
+async def pods_ended(stage: Stage, job: str) -> None:
+    """Wait for the end of a pod's process: what became of its run may be told before."""
+
+    async def look() -> bool:
+        return bool(stage.kubelet.exit_codes.get(job))
+
+    await stage.until(look, "Job", job, what="a pod of it has ended")
 
 
 async def runs(stage: Stage, kind: str, name: str) -> list[str]:

@@ -8,7 +8,7 @@ import pyrage
 import pytest
 
 from .stage import RARELY, Stage
-from .stories import run_now, runs
+from .stories import pods_ended, run_now, runs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("operator")]
 
@@ -42,6 +42,7 @@ async def test_a_backup_is_taken_verified_and_told(shared: Stage) -> None:
     assert status["verified"] == "Restore"
     assert status["transfers"] == await shared.pool.fetchval("SELECT count(*) FROM transfers")
     assert stored(shared) == [status["backupID"]]
+    await pods_ended(shared, "backup-first")
     assert shared.kubelet.exit_codes["backup-first"] == [0]
     await shared.event("Backup", "first", "BackupVerified")
     shown = await shared.columns("Backup", "first")
@@ -74,6 +75,7 @@ async def test_a_backup_that_cannot_be_read_again_fails_once_and_says_why(shared
     raw = await shared.condition("Backup", "lost", "Succeeded", "False", "BackupFailed")
     assert "identity" in raw["status"]["conditions"][0]["message"]
     await shared.event("Backup", "lost", "BackupFailed")
+    await pods_ended(shared, "backup-lost")
     # Written down as failed for good: by the podFailurePolicy nobody tries again.
     assert shared.kubelet.exit_codes["backup-lost"] == [3]
 

@@ -68,6 +68,17 @@ async def costs_are(stage: Stage, expected: dict[str, str]) -> None:
     await stage.wait(look, what=f"the costs are {expected}")
 
 
+async def controller_has_seen_it(stage: Stage, *, spare: str) -> None:
+    """Watches are in order: who makes another pod for one that goes has seen all that came before."""
+    await stage.api.delete("Pod", spare)
+
+    async def replaced() -> bool:
+        names = await names_of(stage)
+        return spare not in names and len(names) == PODS
+
+    await stage.wait(replaced, what="the ReplicaSet makes another pod")
+
+
 async def test_a_replicaset_that_shrinks_takes_the_idle_pods(stage: Stage) -> None:
     await stage.customer(7, kopecks=1000)
     pods = await workers(stage)
@@ -77,6 +88,7 @@ async def test_a_replicaset_that_shrinks_takes_the_idle_pods(stage: Stage) -> No
         await gets_busy(stage, little, jobs=2)
         await gets_busy(stage, much, jobs=8)
         await costs_are(stage, {little: "2", much: "8"})
+        await controller_has_seen_it(stage, spare=pods[0])
 
         for replicas, left in ((2, {little, much}), (1, {much})):
             await stage.api.patch("ReplicaSet", "rei-worker", {"spec": {"replicas": replicas}})

@@ -18,7 +18,7 @@ from rei_sandbox.services import free_port
 
 from ...acceptance.secrets_search import leaks
 from .stage import DATABASE_PASSWORD, RARELY, SETTINGS_SECRET, SHOP_KEY, Stage
-from .stories import a_payment_nobody_told_us_of, run_now
+from .stories import a_payment_nobody_told_us_of, pods_ended, run_now
 
 Serve = Callable[[web.Application], Awaitable[str]]
 
@@ -43,13 +43,6 @@ async def refusing(serve: Serve) -> str:
 
 async def secret(stage: Stage, name: str, **values: str) -> None:
     await stage.api.create("Secret", {"metadata": {"name": name}, "stringData": values})
-
-
-async def pods_ended(stage: Stage, job: str) -> None:
-    async def look() -> bool:
-        return bool(stage.kubelet.exit_codes.get(job))
-
-    await stage.until(look, "Job", job, what="a pod of it has ended")
 
 
 async def everything_to_be_seen(stage: Stage) -> dict[str, bytes]:

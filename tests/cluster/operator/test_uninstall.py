@@ -24,11 +24,11 @@ from rei_sandbox.cluster.programs import obtain
 from .api import ApiRefused
 from .process import OperatorProcess
 from .stage import K8S, RARELY, Stage, open_stage
-from .stories import run_now
+from .stories import LATEST_MOMENT, known, run_now, runs, told_of
 
 BAN = yaml.safe_load((K8S / "samples" / "userban.yaml").read_text())["spec"]
 SAMPLES = sorted((K8S / "samples").glob("*.yaml"))
-DELETED_WITHIN = "--timeout=60s"
+DELETED_WITHIN = "--timeout=110s"
 NAMES = [f"crd/{kind.names.plural}.{GROUP}" for kind in KINDS.values()]
 
 
@@ -118,9 +118,10 @@ async def test_the_operator_first(stage: Stage) -> None:
 
 async def test_the_kinds_first(stage: Stage) -> None:
     async with installed(stage) as operator:
-        await stage.kubectl("delete", "-k", str(K8S / "crds"), DELETED_WITHIN)
         # With its resource the ban goes, as documented: deleting a kind deletes all of it.
+        await stage.kubectl("delete", f"crd/userbans.{GROUP}", DELETED_WITHIN)
         await stage.until(lambda: no_bans(stage), "UserBan", "spammer", what="the ban is lifted")
+        await stage.kubectl("delete", "-k", str(K8S / "crds"), "--ignore-not-found", DELETED_WITHIN)
         # What it watched is gone. It says so and ends, and Kubernetes begins another one.
         assert await operator.died() == 1
         assert "watch.died" in operator.log()
@@ -161,19 +162,26 @@ async def test_an_api_server_that_is_killed_and_comes_back_is_waited_for(
         await stage.apply("UserBan", "fraud", {"userID": 1, "reason": "fraud"})
         await stage.condition("UserBan", "fraud", "Ready", "True", "Banned")
         await stage.apply("LedgerAudit", "often", {"periodSeconds": 10})
-        await stage.condition("LedgerAudit", "often", "Ready", "Unknown", "NoRunYet")
+        await stage.until(
+            lambda: known(stage, "LedgerAudit", "often"), "LedgerAudit", "often", what="it is known"
+        )
 
         await asyncio.to_thread(plane.kill_api_server)
+        before = len(await runs(stage, "LedgerAudit", "often"))
 
         async def it_ran() -> bool:
-            return bool(await stage.pool.fetchval("SELECT count(*) > 0 FROM maintenance_runs"))
+            return len(await runs(stage, "LedgerAudit", "often")) > before
 
         # It is done without the API server, and told when there is one.
         await stage.wait(it_ran, what="a run while there is no API server")
+        moment = await stage.pool.fetchval(LATEST_MOMENT)
         await asyncio.to_thread(plane.start_api_server)
 
         await stage.wait(lambda: answers(stage), what="the API server is back")
-        await stage.condition("LedgerAudit", "often", "Ready", "True", "RunSucceeded")
+        await stage.until(
+            lambda: told_of(stage, "LedgerAudit", "often", moment), "LedgerAudit", "often",
+            what="the run is told",
+        )  # fmt: skip
         await stage.apply("LedgerAudit", "new", RARELY)
         await run_now(stage, "LedgerAudit", "new")
         await stage.delete("UserBan", "fraud")
