@@ -134,6 +134,13 @@ def test_a_running_bot_says_more_when_it_is_told_to_and_less_again(shop: Shop) -
     def details() -> list[Line]:
         return [line for line in shop.lines() if line["level"] == "debug"]
 
+    def until_details(times: int) -> list[Line]:
+        until = time.monotonic() + 30
+        while len(found := details()) < times:
+            assert time.monotonic() < until, "no detail was told"
+            time.sleep(0.1)
+        return found
+
     def said_by_both(event: str, times: int) -> None:
         until = time.monotonic() + 30
         while len([line for line in shop.lines() if line["event"] == event]) < 2 * times:
@@ -146,7 +153,7 @@ def test_a_running_bot_says_more_when_it_is_told_to_and_less_again(shop: Shop) -
     log_levels.write(stage.log_levels, {"rei_bot.updates": "DEBUG"})
     said_by_both("log_levels.changed", 1)
     asyncio.run(asks_for_the_balance(stage))
-    [told] = details()
+    [told] = until_details(1)  # the chat shows the answer before the update has ended
     assert (told["event"], told["logger"], told["result"]) == (
         "update ended", "rei_bot.updates", "handled",
     )  # fmt: skip

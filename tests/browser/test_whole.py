@@ -66,9 +66,9 @@ async def _customer(
 async def _top_up(screen: Screen) -> None:
     """Buy 500 ₽ as a customer does: from the greeting's button to the news of the money."""
     await screen.press("Пополнить")
-    await screen.reads("Выберите сумму")
+    await screen.reads("Выберите сумму", seconds_max=SECONDS_MAX)
     await screen.press("500 ₽")
-    await expect(screen.button("Оплатить 500 ₽")).to_be_visible()
+    await expect(screen.button("Оплатить 500 ₽")).to_be_visible(timeout=SECONDS_MAX * 1000)
     await screen.press("Оплатить 500 ₽")
     await screen.pay("pay")
     await screen.reads("Зачислено 500 ₽", seconds_max=SECONDS_MAX)
@@ -115,7 +115,7 @@ async def test_a_purchase_a_picture_and_its_original(
     await screen.at("viewer-close").click()
 
     await screen.say("/balance")
-    await screen.reads("Баланс: 485 ₽")
+    await screen.reads("Баланс: 485 ₽", seconds_max=SECONDS_MAX)
     assert await screen.overflow() <= 0
 
 
@@ -184,7 +184,7 @@ async def test_an_order_that_waits_can_be_cancelled(
 async def test_a_declined_payment_brings_no_money(open_at: Open, stage: Stage, pool: Pool) -> None:
     screen, user_id = await _customer(open_at, stage, name="Юра", size=PHONE)
     await screen.press("Пополнить")
-    await screen.reads("Выберите сумму")
+    await screen.reads("Выберите сумму", seconds_max=SECONDS_MAX)
     await screen.press("500 ₽")
     await screen.press("Оплатить 500 ₽")
     await screen.pay("decline")

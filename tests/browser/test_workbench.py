@@ -44,6 +44,7 @@ async def test_a_fault_is_ordered_waits_happens_and_is_counted(
 
 
 async def test_every_kind_of_every_service_can_be_ordered(screen: Screen, sandbox: Running) -> None:
+    number = 0
     for service, kinds in KINDS.items():
         await screen.at(f"service-{service}").check()
         options = screen.at("fault-kind").locator("option")
@@ -52,6 +53,8 @@ async def test_every_kind_of_every_service_can_be_ordered(screen: Screen, sandbo
             await screen.at("fault-kind").select_option(kind)
             await expect(screen.at("fault-about")).not_to_be_empty()
             await screen.at("fault-order").click()
+            number += 1
+            await expect(screen.at("waiting-fault")).to_have_count(number)
             await expect(screen.at("toast").last).to_contain_text("Ordered")
             await expect(screen.at("fault-problem")).to_be_hidden()
     ordered = {(order.service, order.kind) for order in sandbox.sandbox.faults.active()}

@@ -145,6 +145,7 @@ async def test_more_than_ten_photos_are_two_albums(screen: Screen, sandbox: Runn
     files = [_file(f"{number}.png", picture(40, 40)) for number in range(12)]
     await screen.at("files").set_input_files(files)
     await screen.at("attachment-send").click()
+    await expect(screen.own).to_have_count(3)  # /start and two albums
     await expect(screen.own.last.get_by_test_id("photo")).to_have_count(2)
     groups = [message["media_group_id"] for message in _said(sandbox)[-12:]]
     assert len(set(groups)) == 2

@@ -23,7 +23,7 @@ DUMP_BYTES = 2 * ROWS * ROW_BYTES
 RSS_BYTES_MAX = 200 * 1000 * 1000
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_a_gigabyte_streams_in_bounded_memory(
     database_url: str, folder: Path, tmp_path: Path
 ) -> None:

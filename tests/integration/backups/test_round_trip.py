@@ -68,6 +68,7 @@ async def test_the_manifest_tells_what_the_database_held(
     assert (await require_manifest(storage, manifest.id))[0] == manifest
 
 
+@pytest.mark.timeout(600)
 async def test_twenty_restores_under_write_load_pass_the_audit(
     take: BackUp, customers: Customers, database_url: str
 ) -> None:

@@ -20,7 +20,7 @@ async def test_a_claim_passes_over_a_row_that_somebody_has_locked(shop: Shop, po
     locked, free = await orders(shop, 2)
     async with pool.acquire() as person, person.transaction():
         await person.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", locked)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             claimed = await shop.claim(limit=2)
     assert [job.id for job in claimed] == [free]
 
@@ -31,7 +31,7 @@ async def test_sweeps_pass_over_rows_that_somebody_has_locked(shop: Shop, pool: 
     await shop.expire_leases()
     async with pool.acquire() as person, person.transaction(), pool.acquire() as connection:
         await person.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", locked)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await claim_queries.lapse(connection, limit=2) == [free]
 
 

@@ -143,7 +143,7 @@ async def sandbox(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         gemini_latency_seconds=0,
         notification_url=endpoint.url,
         notification_speedup=6000,
-        notification_timeout_seconds=5,
+        notification_timeout_seconds=30,
     )
     async with running(settings) as server:
         yield server
@@ -162,7 +162,7 @@ async def yookassa(sandbox: Running) -> AsyncIterator[YooKassaClient]:
         shop_id=SHOP_ID,
         secret_key=SECRET_KEY,
         base_url=f"{sandbox.url}/yookassa/v3",
-        timeout_seconds=2,
+        timeout_seconds=30,
     )
     yield client
     await client.aclose()

@@ -137,7 +137,7 @@ async def test_each_fault_is_classed_and_passes(sandbox: Running, kind: str) -> 
     client = GeminiClient(
         api_key="sandbox-gemini-key",
         base_url=f"{sandbox.url}/gemini",
-        timeout_seconds=0.5 if kind == "hang" else 20,
+        timeout_seconds=4 if kind == "hang" else 20,
     )
     sandbox.sandbox.faults.add("gemini", kind, operation="generate")
     error = await failure(client)

@@ -23,6 +23,14 @@ from rei_sandbox.services import Redis, free_port
 FIVE = RateLimitItemPerMinute(5, namespace="test")
 
 
+@pytest.fixture(autouse=True)
+def _a_busy_machine_is_no_hanging_redis(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "hanging" not in request.node.name:
+        monkeypatch.setattr(rates, "REDIS_SECONDS_MAX", 30.0)
+
+
 @asynccontextmanager
 async def limiters(url: str, number: int, *, name: str = "") -> AsyncIterator[list[SharedLimiter]]:
     """Limiters as separate processes would have them, under one name."""
@@ -72,7 +80,7 @@ async def test_a_deadline_ends_the_wait(redis_url: str) -> None:
             assert await limiter.wait(FIVE, deadline_seconds=5)
         started = time.monotonic()
         assert not await limiter.wait(FIVE, deadline_seconds=0.3)
-        assert 0.25 <= time.monotonic() - started < 2
+        assert 0.25 <= time.monotonic() - started < 10
         assert not await limiter.wait(FIVE, deadline_seconds=0), "asked once, without waiting"
         assert await limiter.wait(FIVE, "free", deadline_seconds=-1)
 
@@ -113,7 +121,8 @@ async def test_a_long_line_takes_its_permits_together(
             return await hit(limit, *identifiers, cost=cost)
 
         monkeypatch.setattr(one, "hit", counted)
-        waits = [one.wait(plenty, deadline_seconds=2) for _ in range(1000)]
+        # The last ten get none, and ask until their time is over.
+        waits = [one.wait(plenty, deadline_seconds=60 if n < 990 else 2) for n in range(1000)]
         permitted = await asyncio.gather(*waits)
         assert sum(permitted) == 990, "every permit is used, and not one too many is given"
         assert len(costs) < 100, "a thousand did not wait for a thousand answers"

@@ -32,7 +32,7 @@ async def test_a_paid_payment_is_credited_by_its_notification(
     assert payment.status is PaymentStatus.PENDING
     assert payment.confirmation_url
     await till.pay(payment)
-    await until(lambda: endpoint.outcomes == ["credited"])
+    await until(lambda: "credited" in endpoint.outcomes)
     assert (await till.balance(), await till.credits()) == (20_000, 1)
 
 
@@ -91,10 +91,13 @@ async def test_notifications_out_of_time_change_nothing_in_the_end(
     payment = await till.topup()
     order(sandbox, kind, operation="notification", delay_seconds=1)
     await till.pay(payment)
-    assert await till.check(payment)
+    checked = await till.check(
+        payment
+    )  # the first, unless this machine has stood still for a second
     expected = 2 if kind == "reordered" else 1
     await until(lambda: len(endpoint.outcomes) >= expected)
-    assert set(endpoint.outcomes) == {"succeeded"}
+    assert checked + endpoint.outcomes.count("credited") == 1
+    assert set(endpoint.outcomes) <= {"credited", "succeeded"}
     assert (await till.balance(), await till.credits()) == (20_000, 1)
 
 
@@ -112,7 +115,7 @@ async def test_while_yookassa_is_away_the_notification_comes_again(
 async def test_a_declined_payment_is_closed(till: Till, endpoint: Endpoint, until: Until) -> None:
     payment = await till.topup()
     await till.pay(payment, "decline")
-    await until(lambda: endpoint.outcomes == ["canceled"])
+    await until(lambda: "canceled" in endpoint.outcomes)
     async with till.pool.acquire() as connection:
         closed = await queries.find(connection, payment.id)
     assert closed is not None
@@ -143,7 +146,7 @@ async def test_a_payment_of_a_lost_answer_is_credited_by_its_metadata(
         await till.topup()
     [remote] = sandbox.sandbox.yookassa.shop.payments.values()
     sandbox.sandbox.yookassa.shop.pay(remote)
-    await until(lambda: endpoint.outcomes == ["credited"])
+    await until(lambda: "credited" in endpoint.outcomes)
     assert (await till.balance(), await till.credits()) == (20_000, 1)
 
 

@@ -25,7 +25,7 @@ from ..money_models.profiles import PROFILE, SECONDS_MAX
 from ..money_models.real_books import EMPTY
 from .conftest import LOST, books, crash_at, no_crash
 
-SOON = datetime.now(UTC) + timedelta(hours=1)
+SOON = datetime.now(UTC) + timedelta(days=1)
 PAST = datetime.now(UTC) - timedelta(hours=1)
 
 

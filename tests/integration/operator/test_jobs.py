@@ -33,8 +33,8 @@ from rei_operator.manifests import JobTemplate
 
 MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 TEMPLATE = JobTemplate(image="rei-operator", settings_secret="rei")
-SECONDS_TO_END_MAX = 10
-"""Well below the grace period of a Job's pod, after which it is killed."""
+SECONDS_TO_END_MAX = 25
+"""Below the grace period of a Job's pod, after which it is killed."""
 
 
 @pytest.fixture

@@ -211,6 +211,14 @@ class TestUserBan:
         monkeypatch.setattr(janitor, "SETTLED_SECONDS", 0.2)
         key = cluster.apply("UserBan", "fraud", self.spec)
         one = operator()
+        sweep, deleted = one.janitor.sweep, asyncio.Event()
+
+        async def second_after_the_deletion() -> None:
+            if one.janitor.swept.is_set():
+                await deleted.wait()  # however long the ban has taken
+            await sweep()
+
+        monkeypatch.setattr(one.janitor, "sweep", second_after_the_deletion)
         running = asyncio.create_task(one.reconciler.run())
         sweeping = asyncio.create_task(one.janitor.run(period_seconds=300))
         async with asyncio.timeout(30):
@@ -218,6 +226,7 @@ class TestUserBan:
             while not await banned(pool):  # noqa: ASYNC110 - a row of the database has no event
                 await asyncio.sleep(0.01)
             del cluster.objects[key]
+            deleted.set()
             while await banned(pool):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
         sweeping.cancel()

@@ -79,7 +79,7 @@ async def test_a_payment_may_hang_and_is_not_made(
     sandbox.sandbox.faults.add("yookassa", "hang", operation="create")
     key = {"Idempotence-Key": "key"}
     with pytest.raises(httpx.ReadTimeout):
-        await shop.post("/payments", json=payment(), headers=key, timeout=0.3)
+        await shop.post("/payments", json=payment(), headers=key, timeout=httpx.Timeout(10, read=1))
     assert sandbox.sandbox.yookassa.shop.payments == {}
     assert (await shop.post("/payments", json=payment(), headers=key)).status_code == 200
 

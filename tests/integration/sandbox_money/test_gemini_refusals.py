@@ -129,7 +129,7 @@ async def test_a_hanging_call_says_nothing_and_makes_nothing(
 ) -> None:
     sandbox.sandbox.faults.add("gemini", "hang")
     with pytest.raises(httpx.ReadTimeout):
-        await http.post(URL, json=body(), headers=KEY, timeout=0.3)
+        await http.post(URL, json=body(), headers=KEY, timeout=httpx.Timeout(10, read=1))
     sandbox.sandbox.faults.add("gemini", "hang", delay_seconds=0.2)
     with pytest.raises(httpx.RemoteProtocolError):
         await http.post(URL, json=body(), headers=KEY)

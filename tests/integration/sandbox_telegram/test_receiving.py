@@ -266,7 +266,7 @@ async def test_faults_of_updates(
 ) -> None:
     await bot.set_webhook(hook.url, secret_token=SECRET, drop_pending_updates=True)
     faults = sandbox.sandbox.faults
-    faults.add("telegram", kind, subject=str(anya.user_id), delay_seconds=0.3)
+    faults.add("telegram", kind, subject=str(anya.user_id), delay_seconds=2)
     await anya.says("one")
     await anya.says("two")
     expected = {

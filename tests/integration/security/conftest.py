@@ -7,6 +7,7 @@ one cannot: paths that climb, headers twice, bodies that do not come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -35,10 +36,11 @@ class Line:
             return await self._reader.read(1024 * 1024)
 
     async def hung_up(self) -> bool:
-        """Wait for the server to close, saying nothing or not."""
+        """Wait for the server to close, saying nothing or not; by a reset where a byte met its close."""
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            while await self._reader.read(65536):
-                pass
+            with contextlib.suppress(ConnectionError):
+                while await self._reader.read(65536):
+                    pass
         return True
 
 
