@@ -92,9 +92,9 @@ class Progress:
                     permitted = await self._pace.acquire(
                         report.job.chat_id, deadline_seconds=PERMIT_SECONDS_MAX
                     )
-                    # What is newest by now: a permit is worth a second of this chat's time.
-                    report = self._newest[job_id]
                     if permitted:
+                        # A permit is worth a second of this chat's time: it goes to what is newest by now.
+                        report = self._newest[job_id]
                         await self._edit(report)
             except TelegramAPIError as error:
                 logger.info("progress.skipped", job_id=job_id, error=type(error).__name__)
