@@ -21,6 +21,7 @@ from aiogram.exceptions import (
 from aiogram.methods import SendDocument, SendPhoto
 from aiogram.types import BufferedInputFile
 
+from rei_core.db import Pool
 from rei_core.deliveries import queries
 from rei_core.images.port import GeneratedImage
 from rei_worker.delivery import courier
@@ -249,6 +250,36 @@ async def test_a_send_that_takes_longer_than_the_lease_is_not_done_twice(studio:
         assert len(studio.telegram.photos) == 1
         studio.telegram.release()
         await studio.until_delivered()
+
+    assert len(studio.telegram.photos) == 1
+
+
+class Stumbling:
+    """A pool that breaks the first few times that a connection is asked for."""
+
+    def __init__(self, pool: Pool, *, times: int) -> None:
+        self.left = times
+        self._pool = pool
+
+    def acquire(self, *, timeout: float) -> Any:
+        if self.left:
+            self.left -= 1
+            raise OSError("cut")
+        return self._pool.acquire(timeout=timeout)
+
+
+async def test_a_renewal_that_fails_is_made_up_for_before_the_lease_is_over(studio: Studio) -> None:
+    await studio.customer()
+    studio.telegram.hang_after = SendPhoto
+    lame = Stumbling(studio.pool, times=3)
+    async with studio.working(lease_seconds=6, lease_pool=lame):
+        await studio.order()
+        await until(lambda: lame.left == 0)
+        async with studio.working(lease_seconds=6):
+            await studio.past_the_lease("max(due_at) FROM deliveries")
+            assert len(studio.telegram.photos) == 1
+            studio.telegram.release()
+            await studio.until_delivered()
 
     assert len(studio.telegram.photos) == 1
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from aiogram import Bot
 from aiogram.exceptions import TelegramBadRequest, TelegramRetryAfter
 from aiogram.methods import SendPhoto
 from aiogram.methods.edit_message_text import EditMessageText
 
 from rei_core.errors import FailureClass, ImageProviderError
+from rei_core.jobs import read_queries
+from rei_worker.progress import Progress, Stage
 
 from .conftest import Studio, until
 
@@ -83,6 +86,38 @@ async def test_edits_that_telegram_refuses_or_delays_hold_up_no_job(studio: Stud
         await studio.until_delivered()
 
     assert len(studio.telegram.sent(SendPhoto)) == 1
+
+
+class OnePermit:
+    """A pace that gives a permit when the gate opens, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.gate = asyncio.Event()
+
+    async def acquire(self, chat_id: int, *, deadline_seconds: float) -> bool:
+        del chat_id, deadline_seconds
+        self.asked += 1
+        await self.gate.wait()
+        return True
+
+
+async def test_a_permit_goes_to_the_newest_report(studio: Studio) -> None:
+    """What was reported first is over by then, and a permit is worth a second of the chat's time."""
+    await studio.customer()
+    number = await studio.order(progress_message_id=7)
+    async with studio.pool.acquire() as connection:
+        job = await read_queries.find(connection, number)
+    assert job is not None
+    pace: Any = OnePermit()
+    progress = Progress(bot=Bot("42:TEST", session=studio.telegram), pool=studio.pool, pace=pace)
+    progress.report(job, Stage.DRAWING)
+    await until(lambda: pace.asked == 1)
+    progress.report(job, Stage.READY)
+    pace.gate.set()
+    await progress.settle(seconds=30)
+    assert [head.split(" ")[0] for head in heads(studio)] == ["✅"]
+    assert pace.asked == 1
 
 
 async def test_an_order_without_a_progress_message_is_not_edited(studio: Studio) -> None:
