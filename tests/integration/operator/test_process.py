@@ -19,6 +19,21 @@ from rei_sandbox.services import free_port
 
 DEADLINE_SECONDS = 90.0
 PERIOD: dict[str, Any] = {"periodSeconds": 2_678_400}
+STANDS_STILL = """
+import runpy, sys
+from rei_operator import operator, reconciler
+
+async def run(self):
+    while not self._stopping:
+        await self._changed.wait()
+        self._changed.clear()
+
+operator.TICK_AGE_SECONDS_MAX = 1.0
+reconciler.Reconciler.run = run
+sys.argv[1:] = ["operator"]
+runpy.run_module("rei_core", run_name="__main__")
+"""
+"""An operator whose reconciler's loop does not turn; all else of it goes on."""
 
 
 async def until(what: Callable[[], Any]) -> None:
@@ -77,7 +92,7 @@ def start(database_url: str, kubeconfig: Path, tmp_path: Path) -> Start:
     """Starts operators."""
 
     @asynccontextmanager
-    async def started(**changes: str) -> AsyncIterator[Process]:
+    async def started(*python: str, **changes: str) -> AsyncIterator[Process]:
         port, log = free_port(), tmp_path / "operator.log"
         environment = os.environ | {
             "REI_DATABASE_URL": database_url,
@@ -93,7 +108,7 @@ def start(database_url: str, kubeconfig: Path, tmp_path: Path) -> Start:
         }
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "rei_core", "operator",
+                sys.executable, *(python or ("-m", "rei_core", "operator")),
                 env=environment, stdout=output, stderr=output,
             )  # fmt: skip
         running = Process(process, port, log)
@@ -164,3 +179,10 @@ async def test_without_a_cluster_it_says_so(start: Start, tmp_path: Path) -> Non
         log = process.log()
     assert "KUBECONFIG" in log
     assert "Traceback" not in log
+
+
+@pytest.mark.usefixtures("api_server")
+async def test_a_loop_that_stands_still_is_not_healthy(start: Start) -> None:
+    """Kubernetes asks for it, and begins another operator."""
+    async with start("-c", STANDS_STILL) as process:
+        await process.answers("/healthz", 503)
