@@ -76,7 +76,7 @@ async def test_pods_that_do_not_start_replace_nobody_and_helm_goes_back(
             # An image that has no `rei` in it.
             await release.upgrade(
                 "--set=bot.image.repository=rei-redis",
-                "--timeout=60s",
+                "--timeout=45s",
                 "--rollback-on-failure",
                 WITHOUT_BACKUP,
             )
