@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from rei_sandbox.services import ServiceError, tail
+from rei_sandbox.services import ServiceError, tail, write_whole
 
 START_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 30.0
@@ -67,9 +67,7 @@ class Program:
                 start_new_session=True,  # Ctrl-C reaches the parent, which ends them in order
             )
         self.starts += 1
-        whole = self._pid_file.with_suffix(".pid.new")
-        whole.write_text(str(self._process.pid))
-        whole.replace(self._pid_file)  # never empty: whoever ends what is left over reads it
+        write_whole(self._pid_file, str(self._process.pid))
         if wait:
             self.wait_ready()
 

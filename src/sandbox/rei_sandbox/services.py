@@ -60,6 +60,13 @@ def free_port() -> int:
     raise ServiceError("loopback", f"no free port in {PORTS}", "")
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that nobody ever reads half: a pid file, by which what is left over is ended."""
+    half_made = path.with_name(f"{path.name}.new")
+    half_made.write_text(text)
+    half_made.replace(path)
+
+
 class Postgres:
     """An embedded PostgreSQL server under `folder`.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from rei_sandbox.services import ServiceError, tail
+from rei_sandbox.services import ServiceError, tail, write_whole
 
 LOOK_SECONDS: Final = 0.05
 LOG_LINES: Final = 30
@@ -39,7 +39,7 @@ class Server:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches us, and we end them in order
             )
-        self._pid_file.write_text(str(self._process.pid))
+        write_whole(self._pid_file, str(self._process.pid))
 
     @property
     def pid(self) -> int | None:

@@ -110,14 +110,14 @@ class DeliveryLoop:
 
     async def keep_leases(self) -> None:
         """Renew three times per lease until cancelled, and more often after a failure."""
-        pause = self._lease_seconds / 3
+        renewed = True
         while True:
-            await asyncio.sleep(pause)
-            pause = self._lease_seconds / 3
+            await asyncio.sleep(self._lease_seconds / (3 if renewed else 10))
             try:
                 await self._renew()
+                renewed = True
             except Exception as error:  # whatever it is: at worst a message is sent twice
-                pause = self._lease_seconds / 10
+                renewed = False
                 logger.warning("deliveries.not_renewed", error=type(error).__name__)
 
     async def _renew(self) -> None:

@@ -18,11 +18,10 @@ A folder is never made: if the volume is not mounted, a backup must fail, not fi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -320,7 +319,7 @@ def _staged(top: Path, folder: str) -> list[StoredObject]:
     """What is being written below a folder, or was when its writer was killed."""
     found = []
     for file in (top / folder).glob("*#*"):
-        with contextlib.suppress(FileNotFoundError):  # it has got its name meanwhile
+        with suppress(FileNotFoundError):  # it has got its name meanwhile
             if STAGED.fullmatch(file.name):
                 known = file.stat()
                 written_at = datetime.fromtimestamp(known.st_mtime, UTC)
@@ -331,7 +330,7 @@ def _staged(top: Path, folder: str) -> list[StoredObject]:
 def _delete_staged(top: Path, path: str) -> None:
     file = top / path
     file.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # as obstore does it: the last one takes the folder with it
+    with suppress(OSError):  # as obstore does it: the last one takes the folder with it
         file.parent.rmdir()
 
 
