@@ -134,31 +134,25 @@ def test_a_running_bot_says_more_when_it_is_told_to_and_less_again(shop: Shop) -
     def details() -> list[Line]:
         return [line for line in shop.lines() if line["level"] == "debug"]
 
-    def until_details(times: int) -> list[Line]:
+    def said(times: int, event: str) -> None:
         until = time.monotonic() + 30
-        while len(found := details()) < times:
-            assert time.monotonic() < until, "no detail was told"
-            time.sleep(0.1)
-        return found
-
-    def said_by_both(event: str, times: int) -> None:
-        until = time.monotonic() + 30
-        while len([line for line in shop.lines() if line["event"] == event]) < 2 * times:
-            assert time.monotonic() < until, "a folder was not looked at"
+        while len([line for line in shop.lines() if line["event"] == event]) < times:
+            assert time.monotonic() < until, f"{event}: not {times} times"
             time.sleep(0.1)
 
     pids = (stage.bot.pid, stage.worker.pid)
     asyncio.run(asks_for_the_balance(stage))
     assert details() == []
     log_levels.write(stage.log_levels, {"rei_bot.updates": "DEBUG"})
-    said_by_both("log_levels.changed", 1)
+    said(2, "log_levels.changed")  # by bot and worker
     asyncio.run(asks_for_the_balance(stage))
-    [told] = until_details(1)  # the chat shows the answer before the update has ended
+    said(1, "update ended")  # the chat shows the answer before that
+    [told] = details()
     assert (told["event"], told["logger"], told["result"]) == (
         "update ended", "rei_bot.updates", "handled",
     )  # fmt: skip
     log_levels.write(stage.log_levels, {"rei_bot.updates": None})
-    said_by_both("log_levels.changed", 2)
+    said(4, "log_levels.changed")
     asyncio.run(asks_for_the_balance(stage))
     assert len(details()) == 1
     assert (stage.bot.pid, stage.worker.pid) == pids

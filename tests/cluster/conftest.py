@@ -31,8 +31,6 @@ from .operator.waiting import until
 K8S = Path(__file__).parents[2] / "k8s"
 OPERATOR = "rei-operator"
 OPERATOR_RIGHTS = ("service-account.yaml", "role.yaml", "role-binding.yaml")
-
-
 TEST_SECONDS_MAX = 600
 
 

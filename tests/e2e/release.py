@@ -22,6 +22,7 @@ from .forward import forwarded
 NAMESPACE = "rei-e2e"
 VALUES = Path(__file__).with_name("values.yaml")
 WAIT = "--timeout=6m"
+READY_WITHIN = "--timeout=180s"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 GONE_SECONDS_MAX = 120.0
 
@@ -95,10 +96,8 @@ class Release:
         )
         return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
 
-    async def ready(self, *, seconds: int = 180) -> None:
+    async def ready(self) -> None:
         """Wait until all Deployments have all their pods; raises `KubectlRefused`."""
         for part in ("bot", "worker", "operator", "redis"):
-            await self.kubectl(
-                "rollout", "status", f"deployment/rei-{part}", f"--timeout={seconds}s"
-            )
-        await self.kubectl("rollout", "status", "statefulset/rei-postgres", f"--timeout={seconds}s")
+            await self.kubectl("rollout", "status", f"deployment/rei-{part}", READY_WITHIN)
+        await self.kubectl("rollout", "status", "statefulset/rei-postgres", READY_WITHIN)

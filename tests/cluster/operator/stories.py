@@ -18,7 +18,6 @@ from .stage import RARELY, SHOP_KEY, Json, Stage
 Outside = Callable[[Stage, int], Awaitable[None]]
 """Something outside; the customer whom it happens to."""
 
-LATEST_MOMENT = "SELECT max(scheduled_for) FROM maintenance_runs WHERE name = 'often'"
 PRICE_KOPECKS = 300
 TOPUP_KOPECKS = 20_000
 UNKNOWN_KOPECKS = 12_300
@@ -192,15 +191,34 @@ async def answered(stage: Stage, kind: str, name: str, asked: str) -> Json:
     return await stage.until(look, kind, name, what=f"the run asked for at {asked}")
 
 
-async def known(stage: Stage, kind: str, name: str) -> bool:
-    """Whether the operator has told of it; with a short period it may have run by then, or not."""
-    return bool((await stage.status(kind, name)).get("observedGeneration"))
+async def until_known(stage: Stage, kind: str, name: str) -> None:
+    """Until the operator has told of it; with a short period it may have run by then, or not."""
+
+    async def look() -> bool:
+        return bool((await stage.status(kind, name)).get("observedGeneration"))
+
+    await stage.until(look, kind, name, what="it is known")
 
 
-async def told_of(stage: Stage, kind: str, name: str, moment: datetime) -> bool:
-    """Whether the status tells of the run of this moment, or of a later one."""
-    at = (await stage.status(kind, name)).get("lastScheduledTime")
-    return at is not None and datetime.fromisoformat(at) >= moment
+async def latest_moment(stage: Stage, kind: str, name: str) -> datetime:
+    """The moment that the latest run of a resource is of."""
+    moment: datetime = await stage.pool.fetchval(
+        "SELECT max(scheduled_for) FROM maintenance_runs"
+        " WHERE kind = $1 AND namespace = $2 AND name = $3",
+        kind, stage.namespace, name,
+    )  # fmt: skip
+    return moment
+
+
+async def until_told_of(stage: Stage, kind: str, name: str, moment: datetime) -> None:
+    """Until the status tells of the run of this moment, or of a later one, that it succeeded."""
+
+    async def look() -> bool:
+        at = (await stage.status(kind, name)).get("lastScheduledTime")
+        return at is not None and datetime.fromisoformat(at) >= moment
+
+    await stage.until(look, kind, name, what="the run is told")
+    await stage.condition(kind, name, "Ready", "True", "RunSucceeded")
 
 
 async def pods_ended(stage: Stage, job: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from .proxy import between
 from .stage import RARELY, Stage
-from .stories import LATEST_MOMENT, known, run_now, runs, told_of
+from .stories import latest_moment, run_now, runs, until_known, until_told_of
 
 VOLUME = {"volume": {"claimName": "rei-backups"}}
 
@@ -73,12 +73,7 @@ async def test_an_api_server_that_is_away_is_waited_for(stage: Stage) -> None:
             await stage.apply("UserBan", "fraud", {"userID": 1, "reason": "fraud"})
             await stage.condition("UserBan", "fraud", "Ready", "True", "Banned")
             await stage.apply("LedgerAudit", "often", {"periodSeconds": 10})
-            await stage.until(
-                lambda: known(stage, "LedgerAudit", "often"),
-                "LedgerAudit",
-                "often",
-                what="it is known",
-            )
+            await until_known(stage, "LedgerAudit", "often")
 
             await proxy.cut()
             before = len(await runs(stage, "LedgerAudit", "often"))
@@ -90,16 +85,13 @@ async def test_an_api_server_that_is_away_is_waited_for(stage: Stage) -> None:
                 return len(await runs(stage, "LedgerAudit", "often")) > before
 
             await stage.until(it_runs, "LedgerAudit", "often", what="a run without API server")
-            moment = await stage.pool.fetchval(LATEST_MOMENT)
+            moment = await latest_moment(stage, "LedgerAudit", "often")
             assert (await stage.status("LedgerAudit", "new")) == {}
             assert await stage.pool.fetchval("SELECT count(*) FROM user_bans") == 1
             await proxy.open()
 
             await stage.condition("LedgerAudit", "new", "Ready", "Unknown", "NoRunYet")
-            await stage.until(
-                lambda: told_of(stage, "LedgerAudit", "often", moment), "LedgerAudit", "often",
-                what="the run is told",
-            )  # fmt: skip
+            await until_told_of(stage, "LedgerAudit", "often", moment)
 
             async def lifted() -> bool:
                 return bool(await stage.pool.fetchval("SELECT count(*) = 0 FROM user_bans"))

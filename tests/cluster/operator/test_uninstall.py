@@ -24,7 +24,7 @@ from rei_sandbox.cluster.programs import obtain
 from .api import ApiRefused
 from .process import OperatorProcess
 from .stage import K8S, RARELY, Stage, open_stage
-from .stories import LATEST_MOMENT, known, run_now, runs, told_of
+from .stories import latest_moment, run_now, runs, until_known, until_told_of
 
 BAN = yaml.safe_load((K8S / "samples" / "userban.yaml").read_text())["spec"]
 SAMPLES = sorted((K8S / "samples").glob("*.yaml"))
@@ -162,9 +162,7 @@ async def test_an_api_server_that_is_killed_and_comes_back_is_waited_for(
         await stage.apply("UserBan", "fraud", {"userID": 1, "reason": "fraud"})
         await stage.condition("UserBan", "fraud", "Ready", "True", "Banned")
         await stage.apply("LedgerAudit", "often", {"periodSeconds": 10})
-        await stage.until(
-            lambda: known(stage, "LedgerAudit", "often"), "LedgerAudit", "often", what="it is known"
-        )
+        await until_known(stage, "LedgerAudit", "often")
 
         await asyncio.to_thread(plane.kill_api_server)
         before = len(await runs(stage, "LedgerAudit", "often"))
@@ -174,14 +172,11 @@ async def test_an_api_server_that_is_killed_and_comes_back_is_waited_for(
 
         # It is done without the API server, and told when there is one.
         await stage.wait(it_ran, what="a run while there is no API server")
-        moment = await stage.pool.fetchval(LATEST_MOMENT)
+        moment = await latest_moment(stage, "LedgerAudit", "often")
         await asyncio.to_thread(plane.start_api_server)
 
         await stage.wait(lambda: answers(stage), what="the API server is back")
-        await stage.until(
-            lambda: told_of(stage, "LedgerAudit", "often", moment), "LedgerAudit", "often",
-            what="the run is told",
-        )  # fmt: skip
+        await until_told_of(stage, "LedgerAudit", "often", moment)
         await stage.apply("LedgerAudit", "new", RARELY)
         await run_now(stage, "LedgerAudit", "new")
         await stage.delete("UserBan", "fraud")
