@@ -382,7 +382,7 @@ async def test_without_redis_an_order_is_taken_and_soon(
         else:
             rei.redis_wire.freeze()
         press = stage.telegram.press(stage.button("Нарисовать"), message_id=1000)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(5):
             assert await rei.post_update(press) == 200
         assert await stage.count("jobs") == 1
         before = len(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -164,12 +165,20 @@ async def test_a_file_too_large_for_telegram_is_given_up_and_kept(studio: Studio
 
 async def test_a_flood_limit_is_waited_out_and_held_against_nobody(studio: Studio) -> None:
     await studio.customer()
-    fail(studio, flood, flood, flood)
+    refused: list[float] = []
+
+    def flooded(method: Any) -> Exception:
+        refused.append(time.monotonic())
+        return flood(method)
+
+    fail(studio, flooded, flooded, flooded)
     async with studio.working(delivery_attempts_max=2):
         await studio.order()
         for attempt in range(1, 4):
             await until_tried(studio, attempt)
-            assert 20 < await skip_delay(studio) < 32
+            delay = await skip_delay(studio)
+            assert delay < 32
+            assert delay + time.monotonic() - refused[-1] > 29
         await studio.until_delivered()
 
     assert await studio.deliveries() == [("result", "delivered"), ("original", "delivered")]
